@@ -1,5 +1,7 @@
-/* generated */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Made by bpf/generate.ts from src/model/drop-reason.ts: 0 forwarded, 1-15 answered, 16 and up dropped. */
 #pragma once
+
 #define EXIT_Forwarded 0
 #define EXIT_Answered 1
 #define EXIT_NoPort 16

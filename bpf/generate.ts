@@ -3,7 +3,7 @@
  * `--check` writes nothing and fails when a file is not what it would write.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { exitNames, exits } from '../src/model/drop-reason.ts';
+import { type Exit, exitNames, exits } from '../src/model/drop-reason.ts';
 
 const header = [
   '/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */',
@@ -14,6 +14,8 @@ const header = [
   '',
 ].join('\n');
 
+const row = (name: Exit): string =>
+  `| ${name} | ${exits[name].code} | ${exits[name].meaning} | ${exits[name].remedy || '–'} |`;
 const page = [
   '# Every way out',
   '',
@@ -23,7 +25,7 @@ const page = [
   '',
   '| exit | code | meaning | what to do |',
   '|---|---|---|---|',
-  ...exitNames.map((name) => `| ${name} | ${exits[name].code} | ${exits[name].meaning} | ${exits[name].remedy || '–'} |`),
+  ...exitNames.map(row),
   '',
 ].join('\n');
 
