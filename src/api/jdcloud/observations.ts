@@ -1,0 +1,97 @@
+/**
+ * What an interface's owner may ask of the data plane: the counters of its exits, and a trace. Beyond a peering the
+ * trace ends: what a peer's VPC does with a packet is its owner's to see.
+ */
+import Type from 'typebox';
+import { familyOf } from '../../model/ip.ts';
+import { gatewayMac } from '../../model/network-spec.ts';
+import { addressIn } from '../fields.ts';
+import { type Call, type Operation, own, Text, tenantOf, withoutBody } from '../operation.ts';
+import { reject, rejectField } from '../refused.ts';
+import { answered, countersOf } from './counters.ts';
+
+const tag = 'networkInterfaces';
+
+const Trace = Type.Object({
+  verdict: Type.Enum(['delivered', 'answered', 'dropped', 'handed-to-peer']),
+  reason: Type.Union([Text, Type.Null()], { description: 'Of a drop; see docs/drops.md' }),
+  object: Type.Union([Text, Type.Null()], { description: 'The id that a drop is to be blamed on' }),
+  path: Type.Array(
+    Type.Object({ hop: Text, object: Text, destination: Type.Optional(Text), target: Type.Optional(Text) }),
+  ),
+});
+
+async function trace(call: Call): Promise<object> {
+  const port = own(call, 'interface', call.params['networkInterfaceId'] ?? '');
+  const text = call.query.get('destination');
+  if (text === undefined) return reject('missing-argument', { field: 'destination' });
+  const destination = addressIn('destination', text);
+  const source = port.primary.find((address) => familyOf(address) === familyOf(destination));
+  if (source === undefined) return rejectField('destination', `${port.id} has no address of the family of ${text}`);
+  const verdict = await answered(() =>
+    call.region.trace({
+      from: port.id,
+      sourceMac: port.mac,
+      destinationMac: gatewayMac,
+      source,
+      destination,
+      ttl: 64,
+      length: 84, // a ping
+      protocol: 'icmp-echo',
+    }),
+  );
+  const state = call.region.state;
+  const { accountId } = tenantOf(call);
+  const crossing = verdict.path.find((hop) => hop.hop === 'peering');
+  const foreign =
+    crossing !== undefined &&
+    'remoteVpcId' in crossing &&
+    state.get('vpc', crossing.remoteVpcId)?.accountId !== accountId;
+  const shown = foreign ? verdict.path.slice(0, verdict.path.indexOf(crossing) + 1) : verdict.path;
+  const path = shown.map((hop) =>
+    hop.hop === 'route'
+      ? { hop: hop.hop, object: hop.object, destination: hop.destination, target: hop.target }
+      : { hop: hop.hop, object: hop.object },
+  );
+  if (foreign) return { verdict: 'handed-to-peer', reason: null, object: null, path };
+  const dropped = verdict.kind === 'dropped';
+  return {
+    verdict: verdict.kind,
+    reason: dropped ? verdict.reason : null,
+    object: dropped ? verdict.object : null,
+    path,
+  };
+}
+
+export const observationOperations: readonly Operation[] = [
+  withoutBody(
+    {
+      name: 'describeNetworkInterfaceCounters',
+      method: 'GET',
+      path: '/networkInterfaces/{networkInterfaceId}/counters',
+      tag,
+      summary: 'What became of every packet that the interface sent (extension)',
+      result: Type.Object({
+        exits: Type.Array(Type.Object({ exit: Text, packets: Type.Integer(), bytes: Type.Integer() })),
+      }),
+    },
+    async (call) => {
+      const port = own(call, 'interface', call.params['networkInterfaceId'] ?? '');
+      const { exits } = await countersOf(call);
+      const counts = [...(exits.get(port.id) ?? [])].map(([exit, { packets, bytes }]) => ({ exit, packets, bytes }));
+      return { exits: counts };
+    },
+  ),
+  withoutBody(
+    {
+      name: 'traceNetworkInterface',
+      method: 'GET',
+      path: '/networkInterfaces/{networkInterfaceId}:trace',
+      tag,
+      summary: 'Where a packet of the interface would go, and why (extension)',
+      query: Type.Object({ destination: Text }),
+      result: Trace,
+    },
+    trace,
+  ),
+];

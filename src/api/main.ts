@@ -1,0 +1,105 @@
+/**
+ * The region's process: store, rules, APIs. Faces the network, so it holds no privilege: started as root it loads all its
+ * modules, then becomes an unprivileged user for good, and only then opens the store and listens. Nothing is imported
+ * afterwards: the checkout may be unreadable to that user.
+ */
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import pino from 'pino';
+import { FakeDriver } from '../dataplane/fake/driver.ts';
+import type { Plane } from '../dataplane/plane.ts';
+import { Reconciler } from '../dataplane/reconciler.ts';
+import { RemotePlane } from '../dataplane/remote.ts';
+import { lockFile } from '../kernel/lock.ts';
+import { Region } from '../region/region.ts';
+import { SqliteStore } from '../store/sqlite.ts';
+import { listenAdmin } from './admin.ts';
+import { ListenError, listen } from './listen.ts';
+
+const { values } = parseArgs({
+  options: {
+    'run-dir': { type: 'string' },
+    data: { type: 'string' },
+    listen: { type: 'string' },
+    region: { type: 'string' },
+    driver: { type: 'string' },
+    uid: { type: 'string' },
+    gid: { type: 'string' },
+    'tls-cert': { type: 'string' },
+    'tls-key': { type: 'string' },
+    insecure: { type: 'boolean' },
+  },
+});
+const version = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+const runDir = values['run-dir'] ?? '/run/isthmus';
+const data = values.data ?? '/var/lib/isthmus';
+const log = pino({ name: 'region' }, pino.destination({ fd: 2, sync: true }));
+
+/** Ends with a reason for the operator. */
+function fail(reason: string): never {
+  log.fatal(reason);
+  process.exit(2);
+}
+
+/** Becomes the user, with no way back. */
+function dropPrivileges(uid: number, gid: number): void {
+  process.setgroups?.([]);
+  process.setgid?.(gid);
+  process.setuid?.(uid);
+  let back = true;
+  try {
+    process.setuid?.(0);
+  } catch {
+    back = false;
+  }
+  if (back || process.getuid?.() !== uid || process.geteuid?.() !== uid) fail('privileges could not be given up');
+}
+
+// The operator's path is fixed; the socket itself lies where the region's user may make it.
+const adminLink = join(runDir, 'admin.sock');
+rmSync(adminLink, { force: true });
+symlinkSync('region/admin.sock', adminLink);
+writeFileSync(join(runDir, 'region.pid'), `${process.pid}\n`);
+if (process.geteuid?.() === 0 && values.uid !== undefined && values.uid !== '0') {
+  dropPrivileges(Number(values.uid), Number(values.gid));
+}
+process.umask(0o077);
+if (!lockFile(join(data, 'lock'))) fail(`another region runs on the store in ${data}: stop it first`);
+
+try {
+  const store = new SqliteStore(join(data, 'region.db'));
+  const plane: Plane =
+    values.driver === 'fake'
+      ? new Reconciler(new FakeDriver())
+      : await RemotePlane.open(join(runDir, 'agent.sock'), store.installationId);
+  const region = await Region.start({ name: values.region ?? 'local-1', version, store, plane });
+  const tenants = await listen({
+    region,
+    log,
+    address: values.listen ?? '127.0.0.1:7788',
+    ...(values['tls-cert'] === undefined ? {} : { tlsCert: values['tls-cert'] }),
+    ...(values['tls-key'] === undefined ? {} : { tlsKey: values['tls-key'] }),
+    insecure: values.insecure === true,
+  });
+  const adminPath = join(runDir, 'region', 'admin.sock');
+  const admin = await listenAdmin(adminPath, { region, log, endpoint: tenants.url });
+  log.info({ url: tenants.url, uid: process.getuid?.(), revision: region.state.revision }, 'listening');
+  process.send?.({ url: tenants.url, admin: join(runDir, 'admin.sock') });
+  process.channel?.unref();
+
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ signal }, 'stopping; the network stays as it is');
+    await Promise.all([tenants.close(), admin.close()]);
+    await region.close();
+    process.exit(0);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(signal));
+} catch (error) {
+  fail(error instanceof ListenError ? `${error.message} ${error.remedy}` : `${(error as Error).message}`);
+}
