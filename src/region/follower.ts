@@ -1,0 +1,127 @@
+/**
+ * Makes the data plane follow the state. Changes are gathered while an apply is under way, so that a thousand
+ * disconnects cost one fence and not a thousand; whoever waits is answered once a sync that includes his revision is done.
+ */
+import type { Plane } from '../dataplane/plane.ts';
+import type { VpcId } from '../model/ids.ts';
+import type { VpcSpec } from '../model/network-spec.ts';
+
+export interface FollowerSource {
+  readonly revision: () => number;
+  readonly compile: (vpcId: VpcId) => VpcSpec | undefined;
+  readonly all: () => readonly VpcSpec[];
+}
+
+interface Waiter {
+  readonly revision: number;
+  readonly touched: ReadonlySet<VpcId>;
+  readonly settle: (applied: boolean) => void;
+}
+
+/** How long a reply waits for the plane before it says "pending", in milliseconds. */
+export const replyPatience = 10_000;
+/** Pause before another try after a failure, in milliseconds. */
+const retryPause = 500;
+/** Pause before VPCs that could not follow are tried again, in milliseconds. */
+const failedPause = 5_000;
+
+export class Follower {
+  readonly #plane: Plane;
+  readonly #source: FollowerSource;
+  #dirty = new Set<VpcId>();
+  #full = true;
+  #running = false;
+  #waiters: Waiter[] = [];
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+  appliedRevision = 0;
+  problem: string | null = null;
+
+  constructor(plane: Plane, source: FollowerSource) {
+    this.#plane = plane;
+    this.#source = source;
+    plane.onNeedSync(() => {
+      this.#full = true;
+      this.#wake();
+    });
+  }
+
+  /** Resolves with whether the plane now holds that revision; false after `replyPatience` or on failure. */
+  follow(revision: number, touched: ReadonlySet<VpcId>): Promise<boolean> {
+    for (const vpcId of touched) this.#dirty.add(vpcId);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => settle(false), replyPatience);
+      const settle = (applied: boolean): void => {
+        clearTimeout(timer);
+        this.#waiters = this.#waiters.filter((waiter) => waiter !== me);
+        resolve(applied);
+      };
+      const me: Waiter = { revision, touched, settle };
+      this.#waiters.push(me);
+      this.#wake();
+    });
+  }
+
+  /** Writes everything anew, as at the start. */
+  start(): Promise<boolean> {
+    this.#full = true;
+    return this.follow(this.#source.revision(), new Set());
+  }
+
+  #wake(): void {
+    if (this.#running || this.#closed) return;
+    this.#running = true;
+    clearTimeout(this.#retry);
+    // A turn of the event loop later: what is committed meanwhile shares the fence.
+    setImmediate(() => void this.#run());
+  }
+
+  async #run(): Promise<void> {
+    const full = this.#full;
+    const dirty = this.#dirty;
+    const revision = this.#source.revision();
+    this.#full = false;
+    this.#dirty = new Set();
+    try {
+      const compiled = [...dirty].sort().map((vpcId) => [vpcId, this.#source.compile(vpcId)] as const);
+      const result = await this.#plane.sync({
+        revision,
+        full,
+        vpcs: full ? this.#source.all() : compiled.map(([, spec]) => spec).filter((spec) => spec !== undefined),
+        removed: full ? [] : compiled.filter(([, spec]) => spec === undefined).map(([vpcId]) => vpcId),
+      });
+      this.#settle(revision, new Map(result.failed.map(({ vpcId, problem }) => [vpcId, problem])));
+    } catch (error) {
+      this.problem = error instanceof Error ? error.message : String(error);
+      this.#full ||= full;
+      for (const vpcId of dirty) this.#dirty.add(vpcId);
+      for (const waiter of this.#waiters) if (waiter.revision <= revision) waiter.settle(false);
+      if (!this.#closed) this.#retry = setTimeout(() => this.#wake(), retryPause);
+      return;
+    } finally {
+      this.#running = false;
+    }
+    if (this.#full || this.#dirty.size > 0 || this.#waiters.length > 0) this.#wake();
+  }
+
+  #settle(revision: number, failed: ReadonlyMap<VpcId, string>): void {
+    const [first] = failed;
+    this.problem = first === undefined ? null : `${first[0]}: ${first[1]}`;
+    this.appliedRevision = revision;
+    if (failed.size > 0 && !this.#closed) {
+      this.#retry = setTimeout(() => {
+        for (const vpcId of failed.keys()) this.#dirty.add(vpcId);
+        this.#wake();
+      }, failedPause);
+    }
+    for (const waiter of this.#waiters) {
+      if (waiter.revision <= revision) waiter.settle(![...waiter.touched].some((vpcId) => failed.has(vpcId)));
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    for (const waiter of this.#waiters) waiter.settle(false);
+  }
+}

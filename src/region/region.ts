@@ -1,0 +1,227 @@
+/**
+ * A running region: queue → decide → commit → fold → follow → reply. The only writer of its store and its state.
+ * Commands are ordered by arrival, never refused for being concurrent; a reply waits for the data plane's fence.
+ */
+import { createHash } from 'node:crypto';
+import { compileAll, compileVpc } from '../compile/compile.ts';
+import { dirtyVpcs } from '../compile/dirty.ts';
+import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
+import type { Plane } from '../dataplane/plane.ts';
+import type { Packet, Verdict } from '../explain/explain.ts';
+import { isRefusal, refuse } from '../model/errors.ts';
+import type { AccountId, Ids, PortId } from '../model/ids.ts';
+import type { Change, ClientToken } from '../model/resources.ts';
+import { State } from '../model/state.ts';
+import type { Command } from '../rules/commands.ts';
+import { decide } from '../rules/decide.ts';
+import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
+import { Follower } from './follower.ts';
+import { freshSecret, systemIds } from './ids.ts';
+import type { CommandContext, JournalEntry, Outcome, RegionService, RegionStatus } from './service.ts';
+import { UnknownIdGuard } from './unknown-ids.ts';
+
+export interface RegionOptions {
+  readonly name: string;
+  readonly version: string;
+  readonly store: Store;
+  readonly plane: Plane;
+  readonly ids?: Ids;
+  /** Milliseconds since the epoch. */
+  readonly clock?: () => number;
+}
+
+/** How long a client token is remembered, in milliseconds. */
+const tokenLife = 24 * 3600 * 1000;
+const driftKept = 100;
+
+const isoTime = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
+const hashOf = (command: Command): string => createHash('sha256').update(JSON.stringify(command)).digest('hex');
+
+export class Region implements RegionService {
+  readonly name: string;
+  readonly #options: RegionOptions;
+  readonly #state = new State();
+  readonly #secrets: Map<string, string>;
+  readonly #follower: Follower;
+  readonly #guard: UnknownIdGuard;
+  readonly #attachments = new Map<string, AttachmentFact>();
+  readonly #drift: { time: string; what: string }[] = [];
+  readonly #clock: () => number;
+  readonly #ids: Ids;
+
+  private constructor(options: RegionOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#clock = options.clock ?? Date.now;
+    this.#ids = options.ids ?? systemIds;
+    this.#guard = new UnknownIdGuard(this.#clock);
+    const resources = [...options.store.load()];
+    this.#state.apply(
+      resources.map((resource) => ({ op: 'put', resource })),
+      options.store.revision,
+    );
+    this.#secrets = new Map(options.store.secrets());
+    this.#follower = new Follower(options.plane, {
+      revision: () => this.#state.revision,
+      compile: (vpcId) => compileVpc(this.#state, vpcId),
+      all: () => compileAll(this.#state).vpcs,
+    });
+    options.plane.onAttachment((portId, fact) => {
+      if (fact === null) this.#attachments.delete(portId);
+      else this.#attachments.set(portId, fact);
+    });
+    options.plane.onDrift((what) => {
+      this.#drift.push({ time: isoTime(this.#clock()), what });
+      if (this.#drift.length > driftKept) this.#drift.shift();
+    });
+  }
+
+  /**
+   * Folds the state from the store and brings the plane to it. A plane that cannot be reached is no reason not to start:
+   * reads work, commands are committed and answered as pending.
+   */
+  static async start(options: RegionOptions): Promise<Region> {
+    const region = new Region(options);
+    await region.#follower.start();
+    await region.refreshAttachments().catch(() => {});
+    return region;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Asks the plane for all attachments anew, after it was out of reach. */
+  async refreshAttachments(): Promise<void> {
+    const facts = await this.#options.plane.attachments();
+    this.#attachments.clear();
+    for (const fact of facts) this.#attachments.set(fact.portId, fact);
+  }
+
+  async submit(command: Command, context: CommandContext): Promise<Outcome> {
+    const accountId = context.principal.kind === 'tenant' ? context.principal.accountId : null;
+    const milliseconds = this.#clock();
+    const now = isoTime(milliseconds);
+
+    // From here to the fold nothing waits, so commands cannot interleave: this is the one queue.
+    const token = this.#tokenOf(context, accountId, command);
+    if (token !== null && 'answer' in token) return token.answer;
+    if (command.kind === 'create-peering' && accountId !== null && this.#guard.exhausted(accountId)) {
+      return refuse('too-many-unknown-ids', {});
+    }
+    const decision = decide(command, { state: this.#state, accountId, now, ids: this.#ids });
+    if (isRefusal(decision)) {
+      const unknown = decision.code === 'not-found' && command.kind === 'create-peering';
+      if (unknown && accountId !== null && decision.params['id'] === command.remoteVpcId) this.#guard.count(accountId);
+      return decision;
+    }
+    const done = { kind: 'done', result: decision.result } as const;
+    if (decision.changes.length === 0) {
+      return { ...done, revision: this.#state.revision, applied: this.#follower.problem === null };
+    }
+    const changes: Change[] = [...decision.changes];
+    if (token !== null) {
+      changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
+    }
+    if (accountId !== null) changes.push(...this.#expiredTokens(accountId, milliseconds));
+    const secrets = this.#secretChanges(decision.changes);
+    const entry: StoredEntry = {
+      revision: this.#state.revision + 1,
+      time: now,
+      account: accountId,
+      principal: context.principal.kind === 'tenant' ? context.principal.keyId : 'operator',
+      operation: command.kind,
+      requestId: context.requestId,
+      changes,
+    };
+    const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
+    this.#options.store.commit(entry, secrets);
+    this.#state.apply(changes, entry.revision);
+    for (const { keyId, secret } of secrets) {
+      if (secret === null) this.#secrets.delete(keyId);
+      else this.#secrets.set(keyId, secret);
+    }
+
+    const secret = command.kind === 'create-key' ? secrets[0]?.secret : undefined;
+    const applied = dirty.size === 0 || (await this.#follower.follow(entry.revision, dirty));
+    return { ...done, revision: entry.revision, applied, ...(secret == null ? {} : { secret }) };
+  }
+
+  #tokenOf(
+    context: CommandContext,
+    accountId: AccountId | null,
+    command: Command,
+  ): null | { readonly answer: Outcome } | { readonly record: ClientToken } {
+    if (context.clientToken === undefined || accountId === null) return null;
+    const id = `${accountId}/${context.clientToken}`;
+    const commandHash = hashOf(command);
+    const known = this.#state.get('client-token', id);
+    if (known !== undefined && this.#clock() - Date.parse(known.time) < tokenLife) {
+      const answer: Outcome =
+        known.commandHash === commandHash
+          ? { kind: 'done', result: known.result, revision: this.#state.revision, applied: true }
+          : refuse('token-reused', { token: context.clientToken });
+      return { answer };
+    }
+    return { record: { kind: 'client-token', id, accountId, commandHash, result: {}, time: '' } };
+  }
+
+  #expiredTokens(accountId: AccountId, now: number): readonly Change[] {
+    return this.#state
+      .children('client-token', accountId)
+      .filter((token) => now - Date.parse(token.time) >= tokenLife)
+      .map(({ id }) => ({ op: 'delete', kind: 'client-token', id }));
+  }
+
+  #secretChanges(changes: readonly Change[]): readonly SecretChange[] {
+    return changes.flatMap((change): SecretChange[] => {
+      if (change.op === 'delete') return change.kind === 'key' ? [{ keyId: change.id, secret: null }] : [];
+      const fresh = change.resource.kind === 'key' && this.#state.get('key', change.resource.id) === undefined;
+      return fresh ? [{ keyId: change.resource.id, secret: freshSecret() }] : [];
+    });
+  }
+
+  secretOf(keyId: string): string | undefined {
+    return this.#secrets.get(keyId);
+  }
+
+  async journal(query: {
+    readonly afterRevision: number;
+    readonly limit: number;
+    readonly account?: AccountId;
+  }): Promise<readonly JournalEntry[]> {
+    return this.#options.store.entriesAfter(query.afterRevision, query.limit, query.account);
+  }
+
+  counters(): Promise<Counters> {
+    return this.#options.plane.counters();
+  }
+  attachment(portId: PortId): AttachmentFact | undefined {
+    return this.#attachments.get(portId);
+  }
+  trace(packet: Packet): Promise<Verdict> {
+    return this.#options.plane.trace(packet);
+  }
+  probe(): Promise<readonly ProbeRow[]> {
+    return this.#options.plane.probe();
+  }
+
+  status(): RegionStatus {
+    return {
+      region: this.name,
+      version: this.#options.version,
+      driver: this.#options.plane.driver,
+      revision: this.#state.revision,
+      appliedRevision: this.#follower.appliedRevision,
+      planeProblem: this.#follower.problem,
+      drift: [...this.#drift],
+    };
+  }
+
+  /** Stops following; the network stays as it is. */
+  async close(): Promise<void> {
+    this.#follower.close();
+    await this.#options.plane.close();
+    this.#options.store.close();
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * The store on SQLite (`node:sqlite`), full sync: what `commit` acknowledged survives `kill -9` and a power cut. One
+ * transaction holds resources, journal entry and secrets. Files are mode 600, in a directory of mode 700.
+ */
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { AccountId } from '../model/ids.ts';
+import type { Change, Resource } from '../model/resources.ts';
+import type { SecretChange, Store, StoredEntry } from './store.ts';
+
+/** Raised when a store was written by a newer or foreign version; nothing is touched then. */
+export class StoreVersionError extends Error {}
+
+const schemaVersion = 1;
+const schema = `
+create table meta (name text primary key, value text not null) strict;
+create table resource (
+  kind text not null, id text not null, account text, revision integer not null, doc text not null,
+  primary key (kind, id)
+) strict, without rowid;
+create table journal (
+  revision integer primary key, time text not null, account text, principal text not null, operation text not null,
+  request_id text not null, changes text not null
+) strict;
+create index journal_account on journal (account, revision);
+create table secret (key_id text primary key, secret text not null) strict, without rowid;
+`;
+
+interface Statements {
+  readonly put: StatementSync;
+  readonly drop: StatementSync;
+  readonly journal: StatementSync;
+  readonly keep: StatementSync;
+  readonly forget: StatementSync;
+}
+
+export class SqliteStore implements Store {
+  readonly installationId: string;
+  readonly #db: DatabaseSync;
+  readonly #statements: Statements;
+  #revision: number;
+
+  /**
+   * Opens a store, or makes it when there is none.
+   * @param path of the database file, or `:memory:`
+   * @throws StoreVersionError when another version wrote it
+   */
+  constructor(path: string) {
+    if (path !== ':memory:') {
+      const folder = dirname(path);
+      if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    }
+    // The file is made with no access for others, not narrowed afterwards.
+    const mask = process.umask(0o077);
+    try {
+      this.#db = new DatabaseSync(path);
+      this.#db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;');
+      this.#migrate(path);
+    } finally {
+      process.umask(mask);
+    }
+    this.installationId = this.#meta('installation');
+    const last = this.#db.prepare('select coalesce(max(revision), 0) as revision from journal').get();
+    this.#revision = Number(last?.['revision'] ?? 0);
+    this.#statements = {
+      put: this.#db.prepare(
+        'insert into resource (kind, id, account, revision, doc) values (?, ?, ?, ?, ?) ' +
+          'on conflict (kind, id) do update set account = excluded.account, revision = excluded.revision, doc = excluded.doc',
+      ),
+      drop: this.#db.prepare('delete from resource where kind = ? and id = ?'),
+      journal: this.#db.prepare(
+        'insert into journal (revision, time, account, principal, operation, request_id, changes) values (?, ?, ?, ?, ?, ?, ?)',
+      ),
+      keep: this.#db.prepare('insert or replace into secret (key_id, secret) values (?, ?)'),
+      forget: this.#db.prepare('delete from secret where key_id = ?'),
+    };
+  }
+
+  #migrate(path: string): void {
+    const version = Number(this.#db.prepare('pragma user_version').get()?.['user_version'] ?? 0);
+    if (version === schemaVersion) return;
+    if (version !== 0) {
+      this.#db.close();
+      throw new StoreVersionError(`${path} has schema ${version}; this version reads ${schemaVersion}`);
+    }
+    this.#transaction(() => {
+      this.#db.exec(schema);
+      const installation = randomBytes(5).toString('hex');
+      this.#db.prepare('insert into meta (name, value) values (?, ?)').run('installation', installation);
+      this.#db.exec(`pragma user_version = ${schemaVersion}`);
+    });
+    if (path !== ':memory:') chmodSync(path, 0o600);
+  }
+
+  #meta(name: string): string {
+    const row = this.#db.prepare('select value from meta where name = ?').get(name);
+    return String(row?.['value'] ?? '');
+  }
+
+  #transaction(work: () => void): void {
+    this.#db.exec('begin immediate');
+    try {
+      work();
+      this.#db.exec('commit');
+    } catch (error) {
+      this.#db.exec('rollback');
+      throw error;
+    }
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  *load(): Iterable<Resource> {
+    for (const row of this.#db.prepare('select doc from resource').iterate()) {
+      yield JSON.parse(String(row['doc'])) as Resource;
+    }
+  }
+
+  secrets(): ReadonlyMap<string, string> {
+    const rows = this.#db.prepare('select key_id, secret from secret').all();
+    return new Map(rows.map((row) => [String(row['key_id']), String(row['secret'])]));
+  }
+
+  commit(entry: StoredEntry, secrets: readonly SecretChange[]): void {
+    if (entry.revision !== this.#revision + 1) {
+      throw new Error(`entry ${entry.revision} does not follow ${this.#revision}`);
+    }
+    const { put, drop, journal, keep, forget } = this.#statements;
+    this.#transaction(() => {
+      for (const change of entry.changes) {
+        if (change.op === 'delete') drop.run(change.kind, change.id);
+        else {
+          const { resource } = change;
+          const account = 'accountId' in resource ? resource.accountId : null;
+          put.run(resource.kind, resource.id, account, entry.revision, JSON.stringify(resource));
+        }
+      }
+      const { revision, time, account, principal, operation, requestId, changes } = entry;
+      journal.run(revision, time, account, principal, operation, requestId, JSON.stringify(changes));
+      for (const { keyId, secret } of secrets) {
+        if (secret === null) forget.run(keyId);
+        else keep.run(keyId, secret);
+      }
+    });
+    this.#revision = entry.revision;
+  }
+
+  entriesAfter(revision: number, limit: number, account?: AccountId): readonly StoredEntry[] {
+    const columns = 'revision, time, account, principal, operation, request_id, changes';
+    const select = `select ${columns} from journal where`;
+    const rows =
+      account === undefined
+        ? this.#db.prepare(`${select} revision > ? order by revision limit ?`).all(revision, limit)
+        : this.#db
+            .prepare(`${select} account = ? and revision > ? order by revision limit ?`)
+            .all(account, revision, limit);
+    return rows.map((row) => ({
+      revision: Number(row['revision']),
+      time: String(row['time']),
+      account: row['account'] === null ? null : (String(row['account']) as AccountId),
+      principal: String(row['principal']),
+      operation: String(row['operation']),
+      requestId: String(row['request_id']),
+      changes: JSON.parse(String(row['changes'])) as readonly Change[],
+    }));
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}
