@@ -1,0 +1,229 @@
+/**
+ * The eBPF driver: one host, real packets. Puts together the pinned tables, the registry, the plan writer and the
+ * attachments; see `bpf/vpc.bpf.c` for what the kernel does with them. Its verbs take turns.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { closeSync, existsSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
+import { PlaneView } from '../../explain/plane-view.ts';
+import * as bpf from '../../kernel/bpf.ts';
+import { createNamed, deleteNamed, inside, openNamed } from '../../kernel/netns.ts';
+import { type Exit, exitNames, exits } from '../../model/drop-reason.ts';
+import type { HalfId, PortId } from '../../model/ids.ts';
+import type { AttachmentFact, AttachRequest, Count, Counters, Driver, Observed, Plan, ProbeRow } from '../driver.ts';
+import { Attachments } from './attachments.ts';
+import { exitsPerInterface, sizes, sumCounts } from './layout.ts';
+import { readTables, specOf } from './observe.ts';
+import { PlanWriter } from './plan-writer.ts';
+import { probeHost } from './probe.ts';
+import { Registry } from './registry.ts';
+import { RouteTables } from './route-tables.ts';
+import { defaultLimits, type Limits, Tables } from './tables.ts';
+
+export interface EbpfOptions {
+  /** Marks every object of ours; from the store. */
+  readonly installationId: string;
+  /** Where our bpffs is, or shall be, mounted. */
+  readonly bpffsPath: string;
+  /** The private namespace under /run/netns that holds the host's ends; made when it is missing. */
+  readonly namespaceName: string;
+  /** Default: the committed object. */
+  readonly objectPath?: string;
+  readonly limits?: Partial<Limits>;
+  /** Replaced in tests that prove what the fence is for. */
+  readonly fence?: (real: () => Promise<void>) => Promise<void>;
+}
+
+export const committedObject = fileURLToPath(new URL('../../../bpf/vpc.bpf.o', import.meta.url));
+
+/** A namespace in which nothing speaks: no addresses, no forwarding, no IPv6. */
+function openPrivate(name: string): number {
+  if (!existsSync(`/run/netns/${name}`)) createNamed(name);
+  const namespace = openNamed(name);
+  inside(namespace, () => {
+    for (const [path, value] of [
+      ['ipv6/conf/default/disable_ipv6', '1'],
+      ['ipv6/conf/all/disable_ipv6', '1'],
+      ['ipv4/ip_forward', '0'],
+    ] as const) {
+      if (existsSync(`/proc/sys/net/${path}`)) writeFileSync(`/proc/sys/net/${path}`, value);
+    }
+  });
+  return namespace;
+}
+
+export class EbpfDriver implements Driver {
+  readonly name = 'ebpf';
+  readonly #options: EbpfOptions;
+  readonly #namespace: number;
+  readonly #tables: Tables;
+  readonly #registry: Registry;
+  readonly #routes: RouteTables;
+  readonly #writer: PlanWriter;
+  readonly #attachments: Attachments;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /**
+   * Opens the plane of this installation, or makes it.
+   * @throws DriverError, KernelError or LoadError; `probe` says what the host lacks
+   */
+  constructor(options: EbpfOptions) {
+    this.#options = options;
+    this.#namespace = openPrivate(options.namespaceName);
+    let upgrade: { ingress: number; egress: number } | undefined;
+    this.#tables = Tables.open(
+      {
+        installationId: options.installationId,
+        bpffsPath: options.bpffsPath,
+        objectPath: options.objectPath ?? committedObject,
+        limits: { ...defaultLimits, ...options.limits },
+      },
+      (programs) => {
+        upgrade = programs;
+      },
+    );
+    this.#registry = new Registry(this.#tables);
+    this.#routes = new RouteTables(this.#tables, this.#registry);
+    const fence = (): Promise<void> =>
+      options.fence === undefined ? this.#tables.fence() : options.fence(() => this.#tables.fence());
+    this.#writer = new PlanWriter(
+      this.#tables,
+      this.#registry,
+      this.#routes,
+      {
+        addressesChanged: (...change) => this.#attachments.addressesChanged(...change),
+        interfaceRemoved: (portId) => this.#attachments.removed(portId),
+      },
+      fence,
+    );
+    this.#attachments = new Attachments({
+      tables: this.#tables,
+      registry: this.#registry,
+      writer: () => this.#writer,
+      namespace: this.#namespace,
+      installationId: options.installationId,
+      fence,
+      specOf: (portId) => specOf(this.#tables, this.#registry, portId),
+    });
+    if (upgrade !== undefined) this.#attachments.replacePrograms(upgrade);
+  }
+
+  /** What a host offers, without a plane of ours. */
+  static probe(): Promise<readonly ProbeRow[]> {
+    return probeHost(committedObject);
+  }
+  probe(): Promise<readonly ProbeRow[]> {
+    return probeHost(this.#options.objectPath ?? committedObject);
+  }
+
+  observe(): Promise<Observed> {
+    return this.#inTurn(() => {
+      const { network, damage } = readTables(this.#tables, this.#registry, this.#routes);
+      return {
+        network,
+        attachments: this.#attachments.facts(),
+        foreign: this.#attachments.foreign(),
+        damage: [...damage, ...this.#attachments.damage()].map(({ what }) => what),
+      };
+    });
+  }
+
+  /** Each waits for the one before: writes must not interleave around a fence, and half a plan is no observation. */
+  #inTurn<T>(work: () => T | Promise<T>): Promise<T> {
+    const run = this.#turn.then(work, work);
+    this.#turn = run.catch(() => {});
+    return run;
+  }
+
+  apply(plan: Plan): Promise<void> {
+    return this.#inTurn(() => this.#writer.write(plan));
+  }
+
+  repair(): Promise<readonly string[]> {
+    return this.#inTurn(async () => {
+      const { damage } = readTables(this.#tables, this.#registry, this.#routes);
+      const done: string[] = [];
+      for (const { what, mend } of [...damage, ...this.#attachments.damage()]) {
+        await mend();
+        done.push(`mended: ${what}`);
+      }
+      return done;
+    });
+  }
+
+  #exitsOf(slot: number): ReadonlyMap<Exit, Count> {
+    const width = sizes.count * bpf.possibleCpus;
+    const all = bpf.readArray(this.#tables.fd('exits'), slot * exitsPerInterface, exitsPerInterface, width);
+    const found = new Map<Exit, Count>();
+    for (const name of exitNames) {
+      const at = exits[name].code * width;
+      const count = sumCounts(all.subarray(at, at + width));
+      if (count.packets > 0) found.set(name, count);
+    }
+    return found;
+  }
+
+  async counters(): Promise<Counters> {
+    const width = sizes.count * bpf.possibleCpus;
+    const halves = [...this.#registry.all('half')].map(([id, { slot }]) => {
+      const count = sumCounts(bpf.readArray(this.#tables.fd('half_counts'), slot, 1, width));
+      return [id as HalfId, count] as const;
+    });
+    const ports = [...this.#registry.all('interface')].map(
+      ([id, { slot }]) => [id as PortId, this.#exitsOf(slot)] as const,
+    );
+    return { halves: new Map(halves), exits: new Map(ports), unowned: this.#exitsOf(0) };
+  }
+
+  async trace(packet: Packet): Promise<Verdict> {
+    const { network, attachments } = await this.observe();
+    const mtus = new Map(
+      attachments.filter(({ state }) => state === 'attached').map((fact) => [fact.portId, fact.mtu]),
+    );
+    return explain(new PlaneView(network), (portId) => mtus.get(portId) ?? null, packet);
+  }
+
+  attach(request: AttachRequest): Promise<AttachmentFact> {
+    return this.#inTurn(() => this.#attachments.attach(request));
+  }
+  detach(portId: PortId): Promise<void> {
+    return this.#inTurn(() => this.#attachments.detach(portId));
+  }
+  onAttachmentChange(listener: (fact: AttachmentFact) => void): void {
+    this.#attachments.onChange(listener);
+  }
+
+  /** Descriptors for tests and measurements. */
+  get kernelObjects(): { readonly tables: Tables; readonly registry: Registry; readonly namespace: number } {
+    return { tables: this.#tables, registry: this.#registry, namespace: this.#namespace };
+  }
+
+  async close(): Promise<void> {
+    await this.#turn;
+    this.#attachments.close();
+    this.#routes.close();
+    this.#tables.close();
+    closeSync(this.#namespace);
+  }
+
+  async purge(): Promise<void> {
+    await this.#turn;
+    this.#attachments.purge();
+    await this.close();
+    purgePlane(this.#options);
+  }
+}
+
+/** Removes pins, mount and namespace, whether or not a driver can be opened on them. */
+export function purgePlane(options: Pick<EbpfOptions, 'bpffsPath' | 'namespaceName'>): void {
+  if (existsSync(`/run/netns/${options.namespaceName}`)) deleteNamed(options.namespaceName);
+  const mounted = (): boolean =>
+    readFileSync('/proc/self/mounts', 'utf8')
+      .split('\n')
+      .some((line) => line.split(' ')[1] === options.bpffsPath);
+  // Our own bpffs goes with its pins. The mount point is removed empty or not at all: never a tree below it.
+  if (mounted()) execFileSync('umount', [options.bpffsPath], { timeout: 10_000, stdio: 'ignore' });
+  if (existsSync(options.bpffsPath) && !mounted()) rmdirSync(options.bpffsPath);
+}

@@ -1,0 +1,252 @@
+/**
+ * The pinned maps and programs of one installation: made, adopted or upgraded here, and nowhere else. They live in a
+ * bpffs mount of our own and outlive every process.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import * as bpf from '../../kernel/bpf.ts';
+import { withObject } from '../../kernel/bpf-object.ts';
+import { DriverError } from '../driver.ts';
+import { decodeMeta, encodeMeta, exitsPerInterface, layoutVersion, type Meta, sizes, u32 } from './layout.ts';
+
+const mapNames = [
+  'meta',
+  'ids',
+  'ports',
+  'interfaces',
+  'tables',
+  'halves',
+  'addrs',
+  'devs',
+  'half_counts',
+  'exits',
+  'fence',
+] as const;
+export type MapName = (typeof mapNames)[number];
+const programNames = ['ingress', 'egress'] as const;
+export type ProgramName = (typeof programNames)[number];
+
+/** How much the plane holds; fixed when its maps are made. */
+export interface Limits {
+  readonly interfaces: number;
+  readonly addresses: number;
+  readonly routeTables: number;
+  readonly routesPerTable: number;
+  readonly halves: number;
+}
+export const defaultLimits: Limits = {
+  interfaces: 8192,
+  addresses: 65_536,
+  routeTables: 16_384,
+  routesPerTable: 256,
+  halves: 16_384,
+};
+
+export interface TablesOptions {
+  readonly installationId: string;
+  /** Mount point of our bpffs; made and mounted when it is not. */
+  readonly bpffsPath: string;
+  readonly objectPath: string;
+  readonly limits: Limits;
+}
+
+/** Mounts a bpffs that only root may enter, unless one is there. */
+export function mountBpffs(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const mounted = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .some((line) => line.split(' ')[1] === path && line.split(' ')[2] === 'bpf');
+  if (!mounted) execFileSync('mount', ['-t', 'bpf', '-o', 'mode=0700', 'isthmus', path], { timeout: 10_000 });
+}
+
+const hashOf = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 32);
+
+export class Tables {
+  readonly options: TablesOptions;
+  readonly limits: Limits;
+  readonly #maps: Readonly<Record<MapName, number>>;
+  #programs: Readonly<Record<ProgramName, number>>;
+  #meta: Meta;
+  #fenceInner: readonly number[] = [];
+  #flip = 0;
+
+  private constructor(
+    options: TablesOptions,
+    maps: Readonly<Record<MapName, number>>,
+    programs: Readonly<Record<ProgramName, number>>,
+  ) {
+    this.options = options;
+    this.#maps = maps;
+    this.#programs = programs;
+    this.#meta = decodeMeta(bpf.lookup(maps.meta, u32(0), sizes.meta) ?? Buffer.alloc(sizes.meta));
+    const max = (name: MapName): number => bpf.infoOfMap(maps[name]).maxEntries;
+    this.limits = {
+      interfaces: max('interfaces'),
+      addresses: max('addrs'),
+      routeTables: max('tables'),
+      routesPerTable: options.limits.routesPerTable,
+      halves: max('halves'),
+    };
+  }
+
+  /**
+   * Adopts what is pinned, or makes it. Adoption of the same version writes nothing.
+   * @param replaceProgram called with the descriptors of a new program version, to put it on every device
+   * @throws DriverError when the pinned maps are of another installation or layout
+   */
+  static open(
+    options: TablesOptions,
+    replaceProgram: (programs: Readonly<Record<ProgramName, number>>) => void,
+  ): Tables {
+    mountBpffs(options.bpffsPath);
+    const at = (name: string): string => join(options.bpffsPath, name);
+    const found = Object.fromEntries(mapNames.map((name) => [name, bpf.getPinned(at(name))]));
+    const complete = mapNames.every((name) => found[name] !== undefined);
+    if (!complete) {
+      for (const fd of Object.values(found)) if (fd !== undefined) bpf.closeFd(fd);
+      return Tables.#create(options);
+    }
+    const maps = found as Record<MapName, number>;
+    const meta = decodeMeta(bpf.lookup(maps.meta, u32(0), sizes.meta) ?? Buffer.alloc(sizes.meta));
+    if (meta.installationId !== options.installationId || meta.version !== layoutVersion) {
+      for (const fd of Object.values(maps)) bpf.closeFd(fd);
+      throw new DriverError(
+        'unavailable',
+        `the tables in ${options.bpffsPath} belong to installation '${meta.installationId}', layout ${meta.version}; ` +
+          `this is '${options.installationId}', layout ${layoutVersion}: purge the old one with its own version`,
+      );
+    }
+    const hash = hashOf(options.objectPath);
+    const pinned = programNames.map((name) => bpf.getPinned(at(name)));
+    const [ingress, egress] = pinned;
+    if (meta.objectHash === hash && ingress !== undefined && egress !== undefined) {
+      return new Tables(options, maps, { ingress, egress });
+    }
+    // Another version of the program on the same tables: it takes the old one's place under traffic.
+    const programs = withObject(
+      options.objectPath,
+      { programs: programNames, reuse: maps },
+      ({ program }): Record<ProgramName, number> => {
+        for (const name of programNames) {
+          rmSync(at(`${name}_new`), { force: true });
+          bpf.pin(program(name), at(`${name}_new`));
+          renameSync(at(`${name}_new`), at(name));
+        }
+        return openPrograms(options);
+      },
+    );
+    replaceProgram(programs);
+    for (const fd of pinned) if (fd !== undefined) bpf.closeFd(fd);
+    const tables = new Tables(options, maps, programs);
+    tables.#writeMeta({ ...meta, objectHash: hash });
+    return tables;
+  }
+
+  static #create(options: TablesOptions): Tables {
+    const { limits } = options;
+    const at = (name: string): string => join(options.bpffsPath, name);
+    for (const name of [...mapNames, ...programNames]) rmSync(at(name), { force: true }); // a start that was cut short
+    const maps = withObject(
+      options.objectPath,
+      {
+        programs: programNames,
+        maxEntries: {
+          ids: limits.interfaces + limits.routeTables + limits.halves * 2,
+          interfaces: limits.interfaces,
+          devs: limits.interfaces,
+          exits: limits.interfaces * exitsPerInterface,
+          addrs: limits.addresses,
+          tables: limits.routeTables,
+          halves: limits.halves,
+          half_counts: limits.halves,
+        },
+      },
+      ({ map, program }) => {
+        bpf.update(
+          map('meta'),
+          u32(0),
+          encodeMeta({
+            version: layoutVersion,
+            nextVpc: 1,
+            nextGeneration: 1,
+            installationId: options.installationId,
+            objectHash: hashOf(options.objectPath),
+          }),
+        );
+        for (const name of programNames) bpf.pin(program(name), at(name));
+        // `meta` is pinned last: a set without it is not complete, and is made anew.
+        for (const name of [...mapNames].reverse()) bpf.pin(map(name), at(name));
+        return Object.fromEntries(mapNames.map((name) => [name, bpf.getPinned(at(name))])) as Record<MapName, number>;
+      },
+    );
+    return new Tables(options, maps, openPrograms(options));
+  }
+
+  fd(name: MapName): number {
+    return this.#maps[name];
+  }
+  program(name: ProgramName): number {
+    return this.#programs[name];
+  }
+
+  #writeMeta(meta: Meta): void {
+    bpf.update(this.#maps.meta, u32(0), encodeMeta(meta));
+    this.#meta = meta;
+  }
+  /** A VPC number that was never used before. */
+  freshVpc(): number {
+    const { nextVpc } = this.#meta;
+    this.#writeMeta({ ...this.#meta, nextVpc: nextVpc + 1 });
+    return nextVpc;
+  }
+  /** A generation that was never used before. */
+  freshGeneration(): number {
+    const { nextGeneration } = this.#meta;
+    this.#writeMeta({ ...this.#meta, nextGeneration: nextGeneration + 1 });
+    return nextGeneration;
+  }
+
+  /** A new, empty table of routes; not yet in `tables`. */
+  createRoutes(): number {
+    return bpf.createMap({
+      type: bpf.mapTypes.lpm,
+      keySize: sizes.routeKey,
+      valueSize: sizes.route,
+      maxEntries: this.limits.routesPerTable,
+      flags: 1, // BPF_F_NO_PREALLOC, demanded of a trie
+    });
+  }
+
+  /**
+   * The fence: resolves when no packet that saw the tables as they were before the call is under way any more. Updating
+   * an element of a map of maps waits for an RCU grace period, "so that userspace, when we return to it, knows that all
+   * programs that could be running use the new map value" (maybe_wait_bpf_programs).
+   */
+  async fence(): Promise<void> {
+    if (this.#fenceInner.length === 0) {
+      const make = (): number => bpf.createMap({ type: bpf.mapTypes.array, keySize: 4, valueSize: 4, maxEntries: 1 });
+      this.#fenceInner = [make(), make()];
+    }
+    this.#flip = 1 - this.#flip;
+    await bpf.updateWaiting(this.#maps.fence, u32(0), u32(this.#fenceInner[this.#flip] ?? 0));
+  }
+
+  close(): void {
+    for (const fd of [...Object.values(this.#maps), ...Object.values(this.#programs), ...this.#fenceInner]) {
+      bpf.closeFd(fd);
+    }
+  }
+}
+
+function openPrograms(options: TablesOptions): Record<ProgramName, number> {
+  return Object.fromEntries(
+    programNames.map((name) => {
+      const fd = bpf.getPinned(join(options.bpffsPath, name));
+      if (fd === undefined) throw new DriverError('kernel', `program ${name} could not be pinned`);
+      return [name, fd];
+    }),
+  ) as Record<ProgramName, number>;
+}
