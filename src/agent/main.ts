@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
-import { lockFile } from '../kernel/lock.ts';
+import { lockFile } from '../store/lock.ts';
 import { Agent } from './agent.ts';
 import { DoorServer } from './server.ts';
 

@@ -11,7 +11,7 @@ import { FakeDriver } from '../dataplane/fake/driver.ts';
 import type { Plane } from '../dataplane/plane.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { RemotePlane } from '../dataplane/remote.ts';
-import { lockFile } from '../kernel/lock.ts';
+import { lockFile } from '../store/lock.ts';
 import { Region } from '../region/region.ts';
 import { SqliteStore } from '../store/sqlite.ts';
 import { listenAdmin } from './admin.ts';
