@@ -5,7 +5,7 @@
 import { type Address, addressOf, bitsOf, type Family, type Mac, type Prefix, rangeOf } from '../../model/ip.ts';
 
 /** Raised with every change of `bpf/maps.h`: tables of another version are never read. */
-export const layoutVersion = 1;
+export const layoutVersion = 2;
 export const exitsPerInterface = 64;
 
 export const kinds = { vpc: 1, table: 2, half: 3, interface: 4 } as const;
@@ -175,12 +175,12 @@ export function decodeRouteKey(bytes: Buffer): Prefix {
   return `${address}/${family === 4 ? length - 96 : length}` as Prefix;
 }
 export const encodeRoute = (of: RouteEntry): Buffer =>
-  Buffer.from(Uint32Array.of(routeKinds[of.kind], of.slot, of.generation, of.vpc).buffer);
+  Buffer.from(Uint32Array.of(of.vpc, routeKinds[of.kind], of.slot, of.generation).buffer);
 export function decodeRoute(bytes: Buffer): RouteEntry | undefined {
-  const code = bytes.readUInt32LE(0);
+  const code = bytes.readUInt32LE(4);
   const kind = (Object.keys(routeKinds) as (keyof typeof routeKinds)[]).find((name) => routeKinds[name] === code);
   if (kind === undefined) return undefined;
-  return { kind, slot: bytes.readUInt32LE(4), generation: bytes.readUInt32LE(8), vpc: bytes.readUInt32LE(12) };
+  return { kind, slot: bytes.readUInt32LE(8), generation: bytes.readUInt32LE(12), vpc: bytes.readUInt32LE(0) };
 }
 
 export const encodeAddressKey = (vpc: number, address: Address): Buffer =>
