@@ -10,6 +10,7 @@ import koffi from 'koffi';
 const libc = koffi.load('libc.so.6');
 const syscall = libc.func('long syscall(long, int, void *, uint)');
 const closeCall = libc.func('int close(int)');
+const fcntl = libc.func('int fcntl(int, int, int)');
 const bpfNumber = process.arch === 'arm64' ? 280 : 321;
 
 /** A system call failed. `errno` is the kernel's number, `name` its name (`ENOENT`). */
@@ -28,6 +29,12 @@ export class KernelError extends Error {
 export const closeFd = (fd: number): void => {
   closeCall(fd);
 };
+/** Another descriptor of the same object, which outlives the first; the caller closes it. */
+export function duplicate(fd: number): number {
+  const copy = Number(fcntl(fd, 1030, 0)); // F_DUPFD_CLOEXEC
+  if (copy < 0) throw new KernelError('duplicating a descriptor', koffi.errno());
+  return copy;
+}
 
 export const mapTypes = { hash: 1, array: 2, percpuArray: 6, lpm: 11, arrayOfMaps: 12, devmap: 14 } as const;
 const commands = {
@@ -43,7 +50,8 @@ const commands = {
   info: 15,
   lookupBatch: 24,
   updateBatch: 26,
-  deleteBatch: 27,
+  linkCreate: 28,
+  linkUpdate: 29,
 } as const;
 type Cmd = keyof typeof commands;
 
@@ -51,9 +59,10 @@ type Cmd = keyof typeof commands;
 export const calls: Record<string, number> = {};
 
 /** The address of a buffer's memory; the buffer must stay referenced while the kernel uses it. */
-const pointer = (buffer: Buffer): bigint => BigInt(koffi.address(buffer) as number | bigint);
+export const pointer = (buffer: Buffer): bigint => BigInt(koffi.address(buffer) as number | bigint);
 
-function attr(size: number, fill: (at: Buffer) => void): Buffer {
+/** The argument of a call, zeroed and filled. */
+export function attr(size: number, fill: (at: Buffer) => void): Buffer {
   const buffer = Buffer.alloc(size);
   fill(buffer);
   return buffer;
@@ -65,7 +74,8 @@ function call(cmd: Cmd, attribute: Buffer): number {
   const result = Number(syscall(bpfNumber, commands[cmd], attribute, attribute.length));
   return result < 0 ? -koffi.errno() : result;
 }
-function must(what: string, cmd: Cmd, attribute: Buffer): number {
+/** One call that has to succeed. @returns its value @throws KernelError */
+export function must(what: string, cmd: Cmd, attribute: Buffer): number {
   const result = call(cmd, attribute);
   if (result < 0) throw new KernelError(what, -result);
   return result;
@@ -140,9 +150,10 @@ function callWaiting(what: string, cmd: Cmd, attribute: Buffer, keep: readonly B
   calls[cmd] = (calls[cmd] ?? 0) + 1;
   return new Promise((resolve, reject) => {
     syscall.async(bpfNumber, commands[cmd], attribute, attribute.length, (error: unknown, result: number | bigint) => {
-      // The kernel reads `keep` until now: naming it here keeps it from being collected. errno is lost with the thread.
+      const errno = koffi.errno(); // carried over from the thread that made the call
+      // The kernel reads `keep` until now: naming it here keeps it from being collected.
       if (error !== null) reject(error);
-      else if (Number(result) < 0) reject(new KernelError(`${what} (${keep.length} buffers)`, 22));
+      else if (Number(result) < 0) reject(new KernelError(`${what} (${keep.length} buffers)`, errno));
       else resolve();
     });
   });
@@ -178,6 +189,20 @@ export type Entry = readonly [key: Buffer, value: Buffer];
 /** Elements read in one call; beyond any bucket of a hash, so that the kernel never runs out of room. */
 const batchSize = 1024;
 
+/** The same one by one, where a kernel cannot read that kind of map in batches (EINVAL, ENOTSUPP). */
+export function walk(fd: number, keySize: number, valueSize: number): Entry[] {
+  const found: Entry[] = [];
+  for (let from: Buffer | null = null; ; ) {
+    const next = Buffer.alloc(keySize);
+    const result = call('nextKey', element(fd, from, next));
+    if (result === -2) return found;
+    if (result < 0) throw new KernelError('walking a map', -result);
+    const value = lookup(fd, next, valueSize);
+    if (value !== undefined) found.push([next, value]); // else it went in the meantime
+    from = next;
+  }
+}
+
 /** All elements of a hash or LPM map, in no order. */
 export function entries(fd: number, keySize: number, valueSize: number): Entry[] {
   const found: Entry[] = [];
@@ -187,6 +212,7 @@ export function entries(fd: number, keySize: number, valueSize: number): Entry[]
     const next = Buffer.alloc(Math.max(keySize, 4));
     const attribute = batch(fd, from, next, keys, values, batchSize);
     const result = call('lookupBatch', attribute);
+    if (from === null && (result === -22 || result === -524)) return walk(fd, keySize, valueSize);
     if (result < 0 && result !== -2) throw new KernelError('walking a map', -result);
     const n = attribute.readUInt32LE(32);
     for (let at = 0; at < n; at++) {
@@ -267,36 +293,6 @@ export function getPinned(path: string): number | undefined {
   if (result >= 0) return result;
   if (result === -2) return undefined;
   throw new KernelError(`opening ${path}`, -result);
-}
-
-export interface TestRun {
-  readonly verdict: number;
-  readonly out: Buffer;
-  /** Nanoseconds a run, averaged by the kernel over `repeat`. */
-  readonly nanoseconds: number;
-}
-
-/** Runs a program on a frame as if it came from that device (of this thread's namespace). */
-export function testRun(program: number, frame: Buffer, ifindex: number, repeat = 1): TestRun {
-  const out = Buffer.alloc(frame.length + 512);
-  const context = Buffer.alloc(192);
-  context.writeUInt32LE(ifindex, 40); // __sk_buff.ifindex
-  const attribute = attr(80, (at) => {
-    at.writeUInt32LE(program, 0);
-    at.writeUInt32LE(frame.length, 8);
-    at.writeUInt32LE(out.length, 12);
-    at.writeBigUInt64LE(pointer(frame), 16);
-    at.writeBigUInt64LE(pointer(out), 24);
-    at.writeUInt32LE(repeat, 32);
-    at.writeUInt32LE(context.length, 40);
-    at.writeBigUInt64LE(pointer(context), 48);
-  });
-  must('test run', 'testRun', attribute);
-  return {
-    verdict: attribute.readUInt32LE(4),
-    out: out.subarray(0, attribute.readUInt32LE(12)),
-    nanoseconds: attribute.readUInt32LE(36),
-  };
 }
 
 /** CPUs that per-CPU maps have a value for. */
