@@ -67,13 +67,22 @@ export function withObject<T>(
       if (map === null) throw new Error(`${path} has no map ${name}`);
       return map;
     };
-    for (const [name, max] of Object.entries(options.maxEntries ?? {})) lib.setMax(find(name), max);
+    // libbpf follows a null pointer: a name that is not there must end here.
+    const findProgram = (name: string): unknown => {
+      const program: unknown = lib.program(object, name);
+      if (program === null) throw new Error(`${path} has no program ${name}`);
+      return program;
+    };
+    for (const [name, max] of Object.entries(options.maxEntries ?? {})) {
+      const result = Number(lib.setMax(find(name), max));
+      if (result < 0) throw new KernelError(`sizing map ${name} to ${max}`, -result);
+    }
     for (const [name, fd] of Object.entries(options.reuse ?? {})) {
       const result = Number(lib.reuse(find(name), fd));
       if (result < 0) throw new KernelError(`reusing map ${name}`, -result);
     }
     const log = Buffer.alloc(logSize);
-    for (const name of options.programs) lib.setLog(lib.program(object, name), log, logSize);
+    for (const name of options.programs) lib.setLog(findProgram(name), log, logSize);
     const result = Number(lib.load(object));
     if (result < 0) {
       const text = log.toString('utf8', 0, log.indexOf(0));
@@ -82,7 +91,7 @@ export function withObject<T>(
     }
     return use({
       map: (name) => Number(lib.mapFd(find(name))),
-      program: (name) => Number(lib.programFd(lib.program(object, name))),
+      program: (name) => Number(lib.programFd(findProgram(name))),
     });
   } finally {
     lib.close(object);
