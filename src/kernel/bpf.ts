@@ -58,8 +58,15 @@ type Cmd = keyof typeof commands;
 /** Every bpf(2) call made, by command: "adoption writes nothing" is checked with it. */
 export const calls: Record<string, number> = {};
 
-/** The address of a buffer's memory; the buffer must stay referenced while the kernel uses it. */
-export const pointer = (buffer: Buffer): bigint => BigInt(koffi.address(buffer) as number | bigint);
+// An address does not keep its buffer: with the last use inlined away, a collection before the call would free the memory
+// under the kernel. No call takes more than a handful of addresses.
+const recent: Buffer[] = [];
+let place = 0;
+/** The address of a buffer's memory, good for the next call that blocks; one that waits must hold the buffer itself. */
+export function pointer(buffer: Buffer): bigint {
+  recent[place++ % 64] = buffer;
+  return BigInt(koffi.address(buffer) as number | bigint);
+}
 
 /** The argument of a call, zeroed and filled. */
 export function attr(size: number, fill: (at: Buffer) => void): Buffer {
