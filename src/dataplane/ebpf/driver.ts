@@ -5,6 +5,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
 import { PlaneView } from '../../explain/plane-view.ts';
@@ -14,7 +15,7 @@ import { type Exit, exitNames, exits } from '../../model/drop-reason.ts';
 import type { HalfId, PortId } from '../../model/ids.ts';
 import type { AttachmentFact, AttachRequest, Count, Counters, Driver, Observed, Plan, ProbeRow } from '../driver.ts';
 import { Attachments } from './attachments.ts';
-import { exitsPerInterface, sizes, sumCounts } from './layout.ts';
+import { decodeMeta, exitsPerInterface, sizes, sumCounts, u32 } from './layout.ts';
 import { readTables, specOf } from './observe.ts';
 import { PlanWriter } from './plan-writer.ts';
 import { probeHost } from './probe.ts';
@@ -37,6 +38,18 @@ export interface EbpfOptions {
 }
 
 export const committedObject = fileURLToPath(new URL('../../../bpf/vpc.bpf.o', import.meta.url));
+
+/** Whose plane is pinned at this mount, or null when none is. */
+export function installationAt(bpffsPath: string): string | null {
+  const fd = bpf.getPinned(join(bpffsPath, 'meta'));
+  if (fd === undefined) return null;
+  try {
+    const meta = bpf.lookup(fd, u32(0), sizes.meta);
+    return meta === undefined ? null : decodeMeta(meta).installationId;
+  } finally {
+    bpf.closeFd(fd);
+  }
+}
 
 /** A namespace in which nothing speaks: no addresses, no forwarding, no IPv6. */
 function openPrivate(name: string): number {

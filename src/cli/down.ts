@@ -1,0 +1,96 @@
+/** `isthmus down`: stops the service; with `--purge` removes every trace of it. */
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import { Failure } from './failure.ts';
+import { printText } from './output.ts';
+import { isRoot, type PlaceOptions, type Places, placeOptions, placesOf } from './places.ts';
+
+/** How long a process may take to end, in milliseconds. */
+const patience = 15_000;
+
+const alive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+};
+
+/** The process in a pid file, if it is one of ours that still runs. */
+function runningPid(path: string): number | null {
+  if (!existsSync(path)) return null;
+  const pid = Number(readFileSync(path, 'utf8').trim());
+  if (!Number.isInteger(pid) || pid <= 1 || !alive(pid)) return null;
+  // The number may have been given to somebody else since.
+  const command = existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
+  return /src\/(cli|agent|api)\/main\.ts|isthmus-region/.test(command) ? pid : null;
+}
+
+/** Ends the service's processes, its supervisor first. @returns how many there were */
+export async function stopService(places: Places): Promise<number> {
+  let stopped = 0;
+  for (const name of ['up.pid', 'region.pid', 'agent.pid']) {
+    const pid = runningPid(join(places.runDir, name));
+    if (pid === null || pid === process.pid) continue;
+    stopped++;
+    process.kill(pid, 'SIGTERM');
+    for (let waited = 0; alive(pid); waited += 50) {
+      if (waited > patience) {
+        throw new Failure(1, `Process ${pid} does not end.`, { remedy: `Look at it: ps ${pid}.` });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  return stopped;
+}
+
+/** Mount points inside a directory: what is mounted there is not ours to delete. */
+const mountsIn = (directory: string): readonly string[] =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path === directory || path.startsWith(`${directory}/`));
+
+/**
+ * Removes the network, the sockets and the store.
+ * @throws Failure when something is mounted in one of the directories: it would be deleted with them
+ */
+export async function purge(places: Places): Promise<void> {
+  if (isRoot()) {
+    const { purgePlane } = await import('../agent/host.ts');
+    purgePlane({ bpffsPath: join(places.runDir, 'bpf'), namespaceName: places.namespace });
+  }
+  for (const directory of [places.runDir, places.data]) {
+    const [mount] = mountsIn(directory);
+    if (mount !== undefined) {
+      throw new Failure(1, `${mount} is mounted in ${directory}.`, { remedy: `Unmount it first: umount ${mount}.` });
+    }
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+export function register(program: Command): void {
+  placeOptions(program.command('down').description('stop the service; the network keeps running'))
+    .option('--data <path>', 'the store (default /var/lib/isthmus)')
+    .option('--purge', 'remove the network and the store as well')
+    .option('--yes', 'do not ask before the store is removed')
+    .action(async (options: PlaceOptions & { purge?: boolean; yes?: boolean }) => {
+      const places = placesOf(options);
+      if (options.purge === true && options.yes !== true && existsSync(places.data)) {
+        if (!process.stdin.isTTY) {
+          throw new Failure(2, `--purge deletes the store in ${places.data}.`, { remedy: 'Say --yes as well.' });
+        }
+        const ask = createInterface({ input: process.stdin, output: process.stderr });
+        const answer = await ask.question(`Delete every network and the store in ${places.data}? [y/N] `);
+        ask.close();
+        if (!/^y(es)?$/i.test(answer.trim())) throw new Failure(1, 'Nothing was removed.');
+      }
+      const stopped = await stopService(places);
+      if (options.purge === true) await purge(places);
+      const network = options.purge === true ? 'Every trace is removed.' : 'The network keeps running.';
+      printText(`${stopped === 0 ? 'No service was running.' : 'The service is stopped.'} ${network}\n`);
+    });
+}

@@ -1,0 +1,298 @@
+/**
+ * `isthmus up`: the service on this host. Starts the agent (privileged, no TCP) and the region (TCP, no privilege),
+ * restarts either alone when it dies, and ends both on a signal, leaving the network running.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  chownSync,
+  closeSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { Failure } from './failure.ts';
+import { printText } from './output.ts';
+import {
+  isRoot,
+  type PlaceOptions,
+  type Places,
+  placeOptions,
+  placesOf,
+  type ServiceUser,
+  serviceUser,
+} from './places.ts';
+
+export interface UpOptions extends PlaceOptions {
+  readonly listen: string;
+  readonly region: string;
+  readonly driver: string;
+  readonly user?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecure?: boolean;
+  readonly log?: string;
+}
+
+export const regionOptions = (command: Command): Command =>
+  placeOptions(
+    command
+      .option('--listen <address>', 'where tenants connect', '127.0.0.1:7788')
+      .option('--region <name>', 'name of the region', 'local-1')
+      .option('--driver <name>', 'ebpf, or fake for a network in memory', 'ebpf')
+      .option('--data <path>', 'the store (default /var/lib/isthmus)')
+      .option('--user <name>', 'whom the region runs as (default isthmus, or a number that nobody has)')
+      .option('--tls-cert <file>', 'certificate, needed beyond loopback')
+      .option('--tls-key <file>', 'its key; both are read again when they change')
+      .option('--insecure', 'plain HTTP beyond loopback'),
+  );
+
+/** Makes the directories of the service, with their owners. Safe to repeat. */
+export function prepareDirectories(places: Places, user: ServiceUser): void {
+  mkdirSync(places.runDir, { recursive: true, mode: 0o755 });
+  mkdirSync(join(places.runDir, 'region'), { recursive: true, mode: 0o700 });
+  mkdirSync(places.data, { recursive: true, mode: 0o700 });
+  if (!isRoot()) return;
+  chownSync(join(places.runDir, 'region'), user.uid, user.gid);
+  chownSync(places.data, user.uid, user.gid);
+  // After a change of user the files of the store change hands too. Links are not followed.
+  for (const name of readdirSync(places.data)) lchownSync(join(places.data, name), user.uid, user.gid);
+}
+
+/** What the region may do until it has become its user; after that it has no capability at all. */
+const regionCapabilities = ['setuid', 'setgid', 'chown', 'dac_override'];
+
+/** The command that starts the region's process. */
+export function regionCommand(
+  options: UpOptions,
+  places: Places,
+  user: ServiceUser,
+): { readonly file: string; readonly args: readonly string[] } {
+  const bounds = regionCapabilities.map((name) => `+${name}`).join(',');
+  const narrowed = ['--no-new-privs', '--inh-caps=-all', `--bounding-set=-all,${bounds}`, process.execPath];
+  const args = regionArguments(options, places, user);
+  return isRoot() ? { file: 'setpriv', args: [...narrowed, ...args] } : { file: process.execPath, args };
+}
+
+function regionArguments(options: UpOptions, places: Places, user: ServiceUser): readonly string[] {
+  const optional = (name: string, value: string | undefined): string[] =>
+    value === undefined ? [] : [`--${name}=${value}`];
+  return [
+    '--disable-warning=ExperimentalWarning',
+    fileURLToPath(new URL('../api/main.ts', import.meta.url)),
+    `--run-dir=${places.runDir}`,
+    `--data=${places.data}`,
+    `--listen=${options.listen}`,
+    `--region=${options.region}`,
+    `--driver=${options.driver}`,
+    ...(isRoot() ? [`--uid=${user.uid}`, `--gid=${user.gid}`] : []),
+    ...optional('tls-cert', options.tlsCert),
+    ...optional('tls-key', options.tlsKey),
+    ...(options.insecure === true ? ['--insecure'] : []),
+  ];
+}
+
+/** What the region says when it is up. */
+export interface Ready {
+  readonly url: string;
+  readonly admin: string;
+}
+
+interface Part {
+  readonly name: 'agent' | 'region';
+  readonly start: () => ChildProcess;
+}
+
+/** Pauses before a part is started again: short when it had been up, longer each time when it does not come up. */
+const backoffFirst = 200;
+const backoffMost = 5000;
+/** A part that is not up after this time did not start at all, in milliseconds. */
+const startPatience = 30_000;
+
+/** Runs a part, again and again, until told to stop. */
+class Keeper {
+  readonly #part: Part;
+  readonly #say: (text: string) => void;
+  #child: ChildProcess | null = null;
+  #stopping = false;
+  #backoff = backoffFirst;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(part: Part, say: (text: string) => void) {
+    this.#part = part;
+    this.#say = say;
+  }
+
+  /** Resolves with the first message of the part; rejects when it ends before. */
+  start(): Promise<unknown> {
+    const child = this.#part.start();
+    this.#child = child;
+    let up = false;
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`the ${this.#part.name} is not up after 30 s`)), startPatience);
+      child.once('message', (message) => {
+        clearTimeout(late);
+        up = true;
+        resolve(message);
+      });
+      child.once('error', (error) => {
+        clearTimeout(late);
+        reject(error);
+      });
+      child.once('exit', (code, signal) => {
+        clearTimeout(late);
+        this.#child = null;
+        reject(new Error(`the ${this.#part.name} ended at once (${signal ?? `code ${code}`})`));
+        if (this.#stopping || (code === 2 && !up)) return;
+        this.#say(`the ${this.#part.name} ended (${signal ?? `code ${code}`}); starting it again`);
+        this.#backoff = up ? backoffFirst : Math.min(backoffMost, this.#backoff * 2);
+        this.#timer = setTimeout(() => void this.start().catch(() => {}), this.#backoff);
+      });
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#timer);
+    const child = this.#child;
+    if (child === null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    child.kill('SIGCONT'); // one that stands still could not end
+    const force = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    await gone;
+    clearTimeout(force);
+  }
+}
+
+export interface Service {
+  readonly ready: Ready;
+  readonly places: Places;
+  /** Process ids, for tests that kill one. */
+  pids(): { readonly agent: number | undefined; readonly region: number | undefined };
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the service and answers when it is up.
+ * @throws Failure when something is missing or another one runs
+ */
+export async function startService(options: UpOptions, say: (text: string) => void): Promise<Service> {
+  const places = placesOf(options);
+  if (options.driver !== 'ebpf' && options.driver !== 'fake') {
+    throw new Failure(2, `--driver '${options.driver}' is not known.`, { remedy: 'Use ebpf or fake.' });
+  }
+  if (options.driver === 'ebpf') await demandKernel();
+  const user = isRoot()
+    ? serviceUser(options.user)
+    : { name: '', uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  prepareDirectories(places, user);
+  const logPath = options.log ?? join(places.runDir, 'isthmus.log');
+  const logFd = logPath === '-' ? 2 : openSync(logPath, 'a', 0o640);
+  const stdio = ['ignore', logFd, logFd, 'ipc'] as const;
+  const keepers: Keeper[] = [];
+  const stop = async (): Promise<void> => {
+    for (const keeper of [...keepers].reverse()) await keeper.stop();
+    if (logFd !== 2) closeSync(logFd);
+    if (ours) rmSync(join(places.runDir, 'up.pid'), { force: true });
+  };
+  let ours = false;
+  try {
+    let agent: Keeper | undefined;
+    if (options.driver === 'ebpf') {
+      const { prepareAgent } = await import('../agent/launch.ts');
+      const launch = prepareAgent({ runDir: places.runDir, namespace: places.namespace, uid: user.uid, gid: user.gid });
+      const start = (): ChildProcess => spawn(launch.file, launch.args, { stdio: [...stdio], detached: true });
+      agent = new Keeper({ name: 'agent', start }, say);
+      keepers.push(agent);
+      await agent.start();
+    }
+    const { file, args } = regionCommand(options, places, user);
+    const region = new Keeper(
+      { name: 'region', start: () => spawn(file, args, { stdio: [...stdio], detached: true }) },
+      say,
+    );
+    keepers.push(region);
+    const ready = (await region.start()) as Ready;
+    writeFileSync(join(places.runDir, 'up.pid'), `${process.pid}\n`);
+    ours = true;
+    return { ready, places, pids: () => ({ agent: agent?.pid, region: region.pid }), stop };
+  } catch (error) {
+    await stop();
+    throw new Failure(2, `The service did not start: ${error instanceof Error ? error.message : String(error)}.`, {
+      lines: lastWords(logPath),
+      remedy: logPath === '-' ? '' : `The whole log: ${logPath}. What the host lacks: isthmus doctor.`,
+    });
+  }
+}
+
+/** The last fatal line of a log, if it says something. */
+function lastWords(path: string): readonly string[] {
+  if (path === '-') return [];
+  const lines = readFileSync(path, 'utf8').trim().split('\n').slice(-20);
+  const fatal = lines
+    .map((line) => {
+      try {
+        const { level, msg } = JSON.parse(line) as { level?: number; msg?: string };
+        return level !== undefined && level >= 60 ? msg : undefined;
+      } catch {
+        return /Error/.test(line) ? line.trim() : undefined;
+      }
+    })
+    .filter((line) => line !== undefined);
+  return fatal.slice(-2);
+}
+
+/** @throws Failure naming each thing that the host lacks */
+async function demandKernel(): Promise<void> {
+  if (!isRoot()) {
+    throw new Failure(2, 'The eBPF driver needs root.', {
+      remedy: 'Run it with sudo, or play in memory: --driver fake.',
+    });
+  }
+  const { EbpfDriver } = await import('../agent/host.ts');
+  const missing = (await EbpfDriver.probe()).filter(({ state, required }) => required && state !== 'yes');
+  if (missing.length === 0) return;
+  throw new Failure(2, 'This host lacks what the eBPF driver needs.', {
+    lines: missing.map(({ feature, detail }) => `${feature}: ${detail}`),
+    remedy: 'Mend that, or play in memory: --driver fake.',
+  });
+}
+
+export function register(program: Command): void {
+  regionOptions(program.command('up').description('run the service on this host'))
+    .option('--log <file>', "where its processes write their log, '-' for here")
+    .action(async (options: UpOptions) => {
+      const service = await startService(options, (text) => void process.stderr.write(`isthmus: ${text}\n`));
+      const sudo = isRoot() ? 'sudo ' : '';
+      printText(
+        [
+          `Isthmus is up: region ${options.region}, ${options.driver} data plane.`,
+          `  tenants  ${service.ready.url}`,
+          `  operator ${service.ready.admin}`,
+          '',
+          'In another terminal:',
+          `  ${sudo}isthmus account create red`,
+          `  ${sudo}isthmus key create red --save-profile red`,
+          '  isthmus --help',
+          '',
+          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge removes it.`,
+          '',
+        ].join('\n'),
+      );
+      await new Promise<void>((resolve) => {
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+      });
+      await service.stop();
+    });
+}
