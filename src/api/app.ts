@@ -130,7 +130,8 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         principal,
         params,
         query: new Query((request.query as { readonly raw: string }).raw),
-        body: validator === undefined ? undefined : checkBody(validator, readBody(raw, request.headers['content-type'])),
+        body:
+          validator === undefined ? undefined : checkBody(validator, readBody(raw, request.headers['content-type'])),
         clientToken: typeof token === 'string' ? tokenIn(token) : undefined,
         pendingRevision: null,
       };

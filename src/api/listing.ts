@@ -69,7 +69,10 @@ export function filtered<T>(query: Query, objects: readonly T[], known: Filters<
     const read = known[name];
     const wanted = [...filter.values.values()];
     if (match === undefined || read === undefined) {
-      return rejectField('operator', `'${operator.slice(0, 16)}' does not apply; use ${Object.keys(operators).join(', ')}`);
+      return rejectField(
+        'operator',
+        `'${operator.slice(0, 16)}' does not apply; use ${Object.keys(operators).join(', ')}`,
+      );
     }
     return (object: T): boolean => match(read(object), wanted);
   });

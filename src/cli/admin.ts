@@ -36,7 +36,9 @@ export interface AccountObject {
 
 function unreachable(path: string, error: NodeJS.ErrnoException): Failure {
   if (error.code === 'EACCES' || error.code === 'EPERM') {
-    return new Failure(2, `Only root and the user of the service may use ${path}.`, { remedy: 'Run the same with sudo.' });
+    return new Failure(2, `Only root and the user of the service may use ${path}.`, {
+      remedy: 'Run the same with sudo.',
+    });
   }
   if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
     const hidden = process.geteuid?.() === 0 ? '' : ' If it is running, use sudo.';

@@ -39,7 +39,9 @@ const given = (text: string | undefined): text is string => text !== undefined &
 export function profileFor(options: TenantOptions, env: NodeJS.ProcessEnv = process.env): Profile {
   const [accessKeyId, secretAccessKey] = [env['ISTHMUS_ACCESS_KEY'], env['ISTHMUS_SECRET_KEY']];
   if (given(accessKeyId) !== given(secretAccessKey)) {
-    throw new Failure(2, 'Only one of ISTHMUS_ACCESS_KEY and ISTHMUS_SECRET_KEY is set.', { remedy: 'Set both or none.' });
+    throw new Failure(2, 'Only one of ISTHMUS_ACCESS_KEY and ISTHMUS_SECRET_KEY is set.', {
+      remedy: 'Set both or none.',
+    });
   }
   const place = {
     endpoint: options.endpoint ?? env['ISTHMUS_ENDPOINT'],
@@ -60,7 +62,8 @@ export function profileFor(options: TenantOptions, env: NodeJS.ProcessEnv = proc
     const known = Object.keys(profiles);
     throw new Failure(2, `There is no profile '${name}'.`, {
       lines: known.length > 0 ? [`There are: ${known.join(', ')}.`] : [],
-      remedy: 'As operator: sudo isthmus key create ACCOUNT --save-profile NAME. With a key at hand: isthmus configure.',
+      remedy:
+        'As operator: sudo isthmus key create ACCOUNT --save-profile NAME. With a key at hand: isthmus configure.',
     });
   }
   return {
@@ -74,7 +77,9 @@ export function profileFor(options: TenantOptions, env: NodeJS.ProcessEnv = proc
 export function parseEndpoint(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.pathname !== '/' || url.search !== '') {
-    throw new Failure(2, `'${text}' is not an endpoint.`, { remedy: `Write it like ${defaultEndpoint} or https://HOST.` });
+    throw new Failure(2, `'${text}' is not an endpoint.`, {
+      remedy: `Write it like ${defaultEndpoint} or https://HOST.`,
+    });
   }
   return url;
 }

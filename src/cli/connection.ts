@@ -3,7 +3,7 @@
  * envelope and turns every refusal into a `Failure`. Knows nothing of signatures or nouns.
  */
 import { readFileSync } from 'node:fs';
-import { type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http';
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { Failure } from './failure.ts';
 import { printNote } from './output.ts';
@@ -29,7 +29,12 @@ export interface Exchange {
 interface Envelope {
   readonly requestId?: string;
   readonly result?: unknown;
-  readonly error?: { readonly code?: number; readonly status?: string; readonly message?: string; readonly details?: unknown };
+  readonly error?: {
+    readonly code?: number;
+    readonly status?: string;
+    readonly message?: string;
+    readonly details?: unknown;
+  };
 }
 
 type Unreachable = (error: NodeJS.ErrnoException) => Failure;
@@ -41,14 +46,17 @@ export async function exchange(target: Target, request: Exchange, unreachable: U
   try {
     envelope = JSON.parse(text) as Envelope;
   } catch {
-    throw new Failure(2, `No Isthmus answers there: status ${status}, and not JSON.`, { remedy: 'Check the endpoint.' });
+    throw new Failure(2, `No Isthmus answers there: status ${status}, and not JSON.`, {
+      remedy: 'Check the endpoint.',
+    });
   }
   const requestId = envelope.requestId === undefined ? {} : { requestId: envelope.requestId };
   if (status >= 400 || envelope.error !== undefined) {
     const { message = 'The service refused without a reason.', details } = envelope.error ?? {};
     const { remedy } = remedyIn(details);
     // The message ends with the remedy, for clients that show nothing else.
-    const what = remedy !== undefined && message.endsWith(remedy) ? message.slice(0, -remedy.length).trimEnd() : message;
+    const what =
+      remedy !== undefined && message.endsWith(remedy) ? message.slice(0, -remedy.length).trimEnd() : message;
     const word = `${status} ${envelope.error?.status ?? ''}`.trim();
     throw new Failure(1, what, { ...requestId, ...(remedy === undefined ? {} : { remedy }), status: word });
   }
@@ -70,7 +78,8 @@ function remedyIn(details: unknown): { readonly remedy?: string } {
 function send(target: Target, request: Exchange, unreachable: Unreachable): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const { method, path, body } = request;
-    const headers = body === '' ? request.headers : { ...request.headers, 'content-length': String(Buffer.byteLength(body)) };
+    const headers =
+      body === '' ? request.headers : { ...request.headers, 'content-length': String(Buffer.byteLength(body)) };
     const options: RequestOptions = { method, path, headers, timeout: timeoutMs };
     const answered = (response: IncomingMessage): void => {
       const chunks: Buffer[] = [];
@@ -80,7 +89,9 @@ function send(target: Target, request: Exchange, unreachable: Unreachable): Prom
         if (size > largestAnswer) response.destroy(new Error('the answer is too large'));
         else chunks.push(chunk);
       });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+      );
       response.on('error', (error) => reject(unreachable(error)));
     };
     const outgoing =

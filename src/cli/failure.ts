@@ -34,7 +34,9 @@ export function renderFailure(failure: Failure, paint: Painter): string {
   const head = `${paint('bad', failure.exitCode === 1 ? 'refused:' : 'error:')} ${escapeText(failure.message)}`;
   const rows = [head, ...lines.map((line) => `  ${escapeText(line)}`)];
   if (remedy !== undefined && remedy !== '') rows.push(`  ${paint('strong', '→')} ${escapeText(remedy)}`);
-  const origin = [status, requestId === undefined ? undefined : `request ${requestId}`].filter((part) => part !== undefined);
+  const origin = [status, requestId === undefined ? undefined : `request ${requestId}`].filter(
+    (part) => part !== undefined,
+  );
   if (origin.length > 0) rows.push(paint('dim', `  ${escapeText(origin.join(' · '))}`));
   return `${rows.join('\n')}\n`;
 }

@@ -3,7 +3,19 @@ import type { Command } from 'commander';
 import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import { registerObservations } from './interface-observations.ts';
-import { collect, deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show, showVerb } from './nouns.ts';
+import {
+  collect,
+  deleteVerb,
+  demandChange,
+  idOf,
+  type Layout,
+  listVerb,
+  pathOf,
+  present,
+  read,
+  show,
+  showVerb,
+} from './nouns.ts';
 import type { InterfaceObject } from './objects.ts';
 
 const primaryOf = (port: InterfaceObject): readonly string[] =>

@@ -45,7 +45,10 @@ export function register(program: Command): void {
   const noun = program.command('key').description('the access keys of an account (operator)');
   adminVerb(noun, 'create <account>', 'make a key pair; its secret is shown this once')
     .option('--description <text>', 'free text, at most 256 characters')
-    .option('--save-profile <name>', "keep it in this profile of yours instead of showing it (under sudo: the caller's)")
+    .option(
+      '--save-profile <name>',
+      "keep it in this profile of yours instead of showing it (under sudo: the caller's)",
+    )
     .option('--endpoint <url>', "the endpoint to note in the profile, if not the service's own")
     .option('--ca-file <path>', 'the certificate authority to note in the profile, for https')
     .action(async (text: string, options: CreateOptions) => {

@@ -25,7 +25,12 @@ const entries: readonly CommandEntry[] = [
   { name: 'attachments', group: service, summary: 'what is attached where', load: () => import('./attach.ts') },
   { name: 'exec', group: service, summary: 'run a command where it is attached', load: () => import('./attach.ts') },
   { name: 'doctor', group: service, summary: 'check the host and the service', load: () => import('./doctor.ts') },
-  { name: 'agent', group: service, summary: 'the privileged half alone, for systemd', load: () => import('./halves.ts') },
+  {
+    name: 'agent',
+    group: service,
+    summary: 'the privileged half alone, for systemd',
+    load: () => import('./halves.ts'),
+  },
   { name: 'region', group: service, summary: 'the other half alone', load: () => import('./halves.ts') },
   { name: 'account', group: tenants, summary: 'the tenants of the region', load: () => import('./account.ts') },
   { name: 'key', group: tenants, summary: 'their access keys', load: () => import('./key.ts') },

@@ -7,7 +7,15 @@ import { isId } from '../model/ids.ts';
 import { type Client, clientFor, type Filter, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import type { InterfaceObject, PeeringObject, RouteTableObject, SubnetObject, VpcObject } from './objects.ts';
-import { type OutputOptions, type Properties, printJson, printList, printNote, printObject, printText } from './output.ts';
+import {
+  type OutputOptions,
+  type Properties,
+  printJson,
+  printList,
+  printNote,
+  printObject,
+  printText,
+} from './output.ts';
 import type { Column } from './table.ts';
 
 export interface Objects {

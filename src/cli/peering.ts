@@ -1,7 +1,18 @@
 /** `isthmus peering`: your halves of peering connections. The other side creates its own; both together connect. */
 import type { Command } from 'commander';
 import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
-import { deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show, showVerb } from './nouns.ts';
+import {
+  deleteVerb,
+  demandChange,
+  idOf,
+  type Layout,
+  listVerb,
+  pathOf,
+  present,
+  read,
+  show,
+  showVerb,
+} from './nouns.ts';
 import type { PeeringObject } from './objects.ts';
 import type { Tone } from './terminal.ts';
 

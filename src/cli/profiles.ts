@@ -5,7 +5,17 @@
  * as root, a link planted in somebody's home would lead anywhere.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Failure } from './failure.ts';
@@ -38,7 +48,8 @@ interface Caller {
 function callerOf(env: NodeJS.ProcessEnv): Caller | undefined {
   const [uid, gid] = [Number(env['SUDO_UID']), Number(env['SUDO_GID'])];
   const name = env['SUDO_USER'];
-  if (process.geteuid?.() !== 0 || name === undefined || !Number.isInteger(uid) || !Number.isInteger(gid)) return undefined;
+  if (process.geteuid?.() !== 0 || name === undefined || !Number.isInteger(uid) || !Number.isInteger(gid))
+    return undefined;
   if (uid === 0) return undefined;
   const line = execFileSync('getent', ['passwd', String(uid)], { encoding: 'utf8', timeout: 5000 });
   const home = line.split(':')[5];

@@ -1,7 +1,18 @@
 /** `isthmus route-table`: which rules apply to which subnets. The rules themselves are `isthmus route`. */
 import type { Command } from 'commander';
 import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
-import { deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show, showVerb } from './nouns.ts';
+import {
+  deleteVerb,
+  demandChange,
+  idOf,
+  type Layout,
+  listVerb,
+  pathOf,
+  present,
+  read,
+  show,
+  showVerb,
+} from './nouns.ts';
 
 const layout: Layout<'route-table'> = {
   kind: 'route-table',

@@ -95,7 +95,11 @@ export function register(program: Command): void {
       const client = clientFor(options);
       await printRules(client, options, await idOf(client, 'route-table', text));
     });
-  tenantVerb(noun, 'modify <route-table> <rule>', 'change a rule, named by its id or destination, without losing a packet')
+  tenantVerb(
+    noun,
+    'modify <route-table> <rule>',
+    'change a rule, named by its id or destination, without losing a packet',
+  )
     .option('--to <destination>', 'another destination')
     .option('--via <next-hop>', 'another peering half or network interface, by id or name, or: internet')
     .option('--priority <number>', '1 to 255')

@@ -2,7 +2,19 @@
 import type { Command } from 'commander';
 import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
-import { collect, deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show, showVerb } from './nouns.ts';
+import {
+  collect,
+  deleteVerb,
+  demandChange,
+  idOf,
+  type Layout,
+  listVerb,
+  pathOf,
+  present,
+  read,
+  show,
+  showVerb,
+} from './nouns.ts';
 import type { SubnetObject } from './objects.ts';
 
 const rangesOf = (subnet: SubnetObject): readonly string[] =>
@@ -67,7 +79,14 @@ export function register(program: Command): void {
       const { routeTable, description, token: clientToken } = options;
       const vpcId = await idOf(client, 'vpc', options.vpc);
       const routeTableId = routeTable === undefined ? undefined : await idOf(client, 'route-table', routeTable);
-      const body = present({ vpcId, subnetName: name, ...byFamily(options.cidr), routeTableId, description, clientToken });
+      const body = present({
+        vpcId,
+        subnetName: name,
+        ...byFamily(options.cidr),
+        routeTableId,
+        description,
+        clientToken,
+      });
       const { subnetId } = (await client.post('/subnets/', body)) as { subnetId: string };
       show(options, layout, await read(client, 'subnet', subnetId));
     });

@@ -36,7 +36,9 @@ export function renderTable<T>(
   const place = (text: string, at: number): string => {
     const width = widths[at] ?? 0;
     const shown = columns[at]?.flexible === true ? cut(text, width) : text;
-    return columns[at]?.align === 'right' ? ' '.repeat(Math.max(0, width - widthOf(shown))) + shown : padTo(shown, width);
+    return columns[at]?.align === 'right'
+      ? ' '.repeat(Math.max(0, width - widthOf(shown))) + shown
+      : padTo(shown, width);
   };
   const join = (parts: readonly string[]): string => parts.join(gap).trimEnd();
   const out = [paint('dim', join(columns.map(({ title }, at) => place(title, at))))];

@@ -1,7 +1,19 @@
 /** `isthmus vpc`: virtual private clouds. */
 import type { Command } from 'commander';
 import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
-import { collect, deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show, showVerb } from './nouns.ts';
+import {
+  collect,
+  deleteVerb,
+  demandChange,
+  idOf,
+  type Layout,
+  listVerb,
+  pathOf,
+  present,
+  read,
+  show,
+  showVerb,
+} from './nouns.ts';
 
 const rangesOf = (prefixes: readonly string[]): readonly string[] => (prefixes.length === 0 ? ['unlimited'] : prefixes);
 
@@ -31,7 +43,11 @@ interface CreateOptions extends TenantOptions {
 export function register(program: Command): void {
   const noun = program.command('vpc').description('virtual private clouds');
   tenantVerb(noun, 'create <name>', 'create a VPC with its default route table')
-    .option('--cidr <prefix>', 'a range of its own, repeatable, IPv4 or IPv6; none: the range is that of its subnets', collect)
+    .option(
+      '--cidr <prefix>',
+      'a range of its own, repeatable, IPv4 or IPv6; none: the range is that of its subnets',
+      collect,
+    )
     .option('--description <text>', 'free text, at most 256 characters')
     .option('--token <text>', 'client token: a retry with the same one answers with the same VPC')
     .action(async (name: string, options: CreateOptions) => {
@@ -47,19 +63,18 @@ export function register(program: Command): void {
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')
     .option('--unlimited', 'drop its CIDRs: the range is then that of its subnets')
-    .action(async (text: string, options: TenantOptions & { name?: string; description?: string; unlimited?: true }) => {
-      const client = clientFor(options);
-      const { name: vpcName, description, unlimited } = options;
-      const body = present({ vpcName, description, addressPrefix: unlimited === true ? '' : undefined });
-      demandChange(body);
-      const id = await idOf(client, 'vpc', text);
-      await client.patch(pathOf('vpc', id), body);
-      show(options, layout, await read(client, 'vpc', id));
-    });
+    .action(
+      async (text: string, options: TenantOptions & { name?: string; description?: string; unlimited?: true }) => {
+        const client = clientFor(options);
+        const { name: vpcName, description, unlimited } = options;
+        const body = present({ vpcName, description, addressPrefix: unlimited === true ? '' : undefined });
+        demandChange(body);
+        const id = await idOf(client, 'vpc', text);
+        await client.patch(pathOf('vpc', id), body);
+        show(options, layout, await read(client, 'vpc', id));
+      },
+    );
   const cascade = (options: object): readonly (readonly [string, string])[] =>
     (options as { cascade?: true }).cascade === true ? [['cascade', 'true']] : [];
-  deleteVerb(noun, 'vpc', cascade).option(
-    '--cascade',
-    'with its peering halves, subnets, interfaces and route tables',
-  );
+  deleteVerb(noun, 'vpc', cascade).option('--cascade', 'with its peering halves, subnets, interfaces and route tables');
 }

@@ -187,7 +187,10 @@ export async function playStory(
   const greenHalf = await createHalf(green, blue);
   const blueGreen = await check(
     () => createHalf(blue, green),
-    (half) => [half.vpcPeeringState === 'Connected', `green and blue are ${half.vpcPeeringState}, routes on both sides`],
+    (half) => [
+      half.vpcPeeringState === 'Connected',
+      `green and blue are ${half.vpcPeeringState}, routes on both sides`,
+    ],
   );
   await addRoute(green, blue.cidr, greenHalf);
   await addRoute(blue, green.cidr, blueGreen);
@@ -257,10 +260,7 @@ export async function playStory(
   );
   await check(
     async () => (await stage.exits(red.tenant, red.workload.portId)).get('NoPeering') ?? 0,
-    (dropped) => [
-      dropped > refusedBefore,
-      `while red kept sending: ${dropped} packets dropped as NoPeering`,
-    ],
+    (dropped) => [dropped > refusedBefore, `while red kept sending: ${dropped} packets dropped as NoPeering`],
   );
 
   page.chapter('Blue returns: the same stream goes on');

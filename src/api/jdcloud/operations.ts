@@ -1,0 +1,23 @@
+/** Every operation of the JD Cloud API that this service has; nothing is routed that is not in this list. */
+import type { Operation } from '../operation.ts';
+import { interfaceOperations } from './interfaces.ts';
+import { journalOperations } from './journal.ts';
+import { observationOperations } from './observations.ts';
+import { peeringOperations } from './peerings.ts';
+import { quotaOperations } from './quotas.ts';
+import { routeRuleOperations } from './route-rules.ts';
+import { routeTableOperations } from './route-tables.ts';
+import { subnetOperations } from './subnets.ts';
+import { vpcOperations } from './vpcs.ts';
+
+export const jdcloudOperations: readonly Operation[] = [
+  ...vpcOperations,
+  ...subnetOperations,
+  ...routeTableOperations,
+  ...routeRuleOperations,
+  ...peeringOperations,
+  ...interfaceOperations,
+  ...observationOperations,
+  ...quotaOperations,
+  ...journalOperations,
+];

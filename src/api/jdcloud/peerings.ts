@@ -1,0 +1,152 @@
+/** Peering halves: the vendor's five operations and what a connection carried. Parses and shows; the rules decide. */
+import Type from 'typebox';
+import type { Count } from '../../dataplane/driver.ts';
+import type { PeeringHalf } from '../../model/resources.ts';
+import { descriptionIn, idIn, nameIn, pathId, tokenIn } from '../fields.ts';
+import { byAge, type Filters, filtered, page } from '../listing.ts';
+import {
+  ClientToken,
+  Description,
+  listQuery,
+  Name,
+  type Operation,
+  own,
+  owned,
+  submit,
+  Text,
+  withBody,
+  withoutBody,
+} from '../operation.ts';
+import { countersOf } from './counters.ts';
+import { PeeringObject, peeringView } from './objects.ts';
+
+const filters: Filters<PeeringHalf> = {
+  vpcPeeringIds: (half) => half.id,
+  vpcPeeringNames: (half) => half.name,
+  vpcId: (half) => half.localVpcId,
+  remoteVpcId: (half) => half.remoteVpcId,
+};
+const tag = 'vpcPeerings';
+
+const Traffic = Type.Object({ packets: Type.Integer(), bytes: Type.Integer() });
+const traffic = (count: Count | undefined): Count => ({ packets: count?.packets ?? 0, bytes: count?.bytes ?? 0 });
+
+export const peeringOperations: readonly Operation[] = [
+  withoutBody(
+    {
+      name: 'describeVpcPeerings',
+      method: 'GET',
+      path: '/vpcPeerings',
+      tag,
+      summary: 'List your halves of peering connections',
+      query: listQuery(Object.keys(filters)),
+      result: Type.Object({ vpcPeerings: Type.Array(PeeringObject), totalCount: Type.Integer() }),
+    },
+    async (call) => {
+      const found = filtered(call.query, [...owned(call, 'peering')].sort(byAge), filters);
+      const { items, totalCount } = page(call.query, found);
+      return { vpcPeerings: items.map((half) => peeringView(call.region.state, half)), totalCount };
+    },
+  ),
+  withBody(
+    {
+      name: 'createVpcPeering',
+      method: 'POST',
+      path: '/vpcPeerings',
+      tag,
+      summary: 'Create your half; with the other side’s half it is Connected',
+      result: Type.Object({ vpcPeering: PeeringObject }),
+    },
+    Type.Object({
+      vpcPeeringName: Name,
+      vpcId: Text,
+      remoteVpcId: Type.String({ description: 'The id that its owner gave you' }),
+      description: Type.Optional(Description),
+      clientToken: ClientToken,
+    }),
+    async (call) => {
+      const { vpcPeeringName, vpcId, remoteVpcId, description = '', clientToken } = call.body;
+      const made = await submit(
+        call,
+        {
+          kind: 'create-peering',
+          name: nameIn('vpcPeeringName', vpcPeeringName),
+          description: descriptionIn('description', description),
+          vpcId: idIn('vpc', 'vpcId', vpcId),
+          remoteVpcId: idIn('vpc', 'remoteVpcId', remoteVpcId),
+        },
+        clientToken === undefined ? undefined : tokenIn(clientToken),
+      );
+      return { vpcPeering: peeringView(call.region.state, own(call, 'peering', made.id ?? '')) };
+    },
+  ),
+  withoutBody(
+    {
+      name: 'describeVpcPeering',
+      method: 'GET',
+      path: '/vpcPeerings/{vpcPeeringId}',
+      tag,
+      summary: 'Show your half',
+      result: Type.Object({ vpcPeering: PeeringObject }),
+    },
+    async (call) => ({
+      vpcPeering: peeringView(call.region.state, own(call, 'peering', call.params['vpcPeeringId'] ?? '')),
+    }),
+  ),
+  withBody(
+    {
+      name: 'modifyVpcPeering',
+      method: 'PUT',
+      path: '/vpcPeerings/{vpcPeeringId}',
+      tag,
+      summary: 'Rename or describe your half',
+    },
+    Type.Object({ vpcPeeringName: Type.Optional(Name), description: Type.Optional(Description) }),
+    async (call) => {
+      const { vpcPeeringName, description } = call.body;
+      await submit(call, {
+        kind: 'modify-peering',
+        halfId: pathId('peering', call.params['vpcPeeringId'] ?? ''),
+        ...(vpcPeeringName === undefined ? {} : { name: nameIn('vpcPeeringName', vpcPeeringName) }),
+        ...(description === undefined ? {} : { description: descriptionIn('description', description) }),
+      });
+    },
+  ),
+  withoutBody(
+    {
+      name: 'deleteVpcPeering',
+      method: 'DELETE',
+      path: '/vpcPeerings/{vpcPeeringId}',
+      tag,
+      summary: 'Delete your half: no packet crosses once this is answered',
+    },
+    async (call) => {
+      await submit(call, { kind: 'delete-peering', halfId: pathId('peering', call.params['vpcPeeringId'] ?? '') });
+    },
+  ),
+  withoutBody(
+    {
+      name: 'describeVpcPeeringUsage',
+      method: 'GET',
+      path: '/vpcPeerings/{vpcPeeringId}/usage',
+      tag,
+      summary: 'What the connection carried, and its price (extension)',
+      result: Type.Object({
+        sent: Traffic,
+        received: Type.Union([Traffic, Type.Null()], { description: 'null while the other half does not exist' }),
+        price: Type.String({ description: 'Peering on one host is metered exactly and free of charge' }),
+      }),
+    },
+    async (call) => {
+      const half = own(call, 'peering', call.params['vpcPeeringId'] ?? '');
+      const { halves } = await countersOf(call);
+      // What the mirror half sent is what this side received.
+      const mirror = call.region.state.half(half.remoteVpcId, half.localVpcId);
+      return {
+        sent: traffic(halves.get(half.id)),
+        received: mirror === undefined ? null : traffic(halves.get(mirror.id)),
+        price: '0.00',
+      };
+    },
+  ),
+];

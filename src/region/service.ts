@@ -1,0 +1,86 @@
+/**
+ * What a running region offers to its front doors (APIs, admin socket). Reads come from `state`; every write is a
+ * command. Nothing here knows HTTP.
+ */
+
+import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
+import type { Packet, Verdict } from '../explain/explain.ts';
+import type { Refusal } from '../model/errors.ts';
+import type { AccountId, KeyId, PortId } from '../model/ids.ts';
+import type { Change, CommandResult } from '../model/resources.ts';
+import type { StateView } from '../model/state.ts';
+import type { Command } from '../rules/commands.ts';
+
+/** Who gives a command: a tenant with one of its keys, or the operator at the admin socket. */
+export type Principal =
+  | { readonly kind: 'tenant'; readonly accountId: AccountId; readonly keyId: KeyId }
+  | { readonly kind: 'operator' };
+
+export interface CommandContext {
+  readonly principal: Principal;
+  readonly requestId: string;
+  /** A create repeated with the same token answers with the same object (24 h). 1–64 characters of [A-Za-z0-9_-]. */
+  readonly clientToken?: string;
+}
+
+export type Outcome =
+  | {
+      readonly kind: 'done';
+      readonly result: CommandResult;
+      /** The journal's number of this change; the current one when nothing changed. */
+      readonly revision: number;
+      /** false: committed, but the data plane has not confirmed; the reconciler keeps trying (answer 202). */
+      readonly applied: boolean;
+      /** Only of create-key, only this once. */
+      readonly secret?: string;
+    }
+  | Refusal;
+
+/** One line of the journal: what happened, never a secret. */
+export interface JournalEntry {
+  readonly revision: number;
+  readonly time: string;
+  /** null for the operator's own commands. */
+  readonly account: AccountId | null;
+  /** Access key id, or 'operator'. */
+  readonly principal: string;
+  readonly operation: string;
+  readonly requestId: string;
+  readonly changes: readonly Change[];
+}
+
+export interface RegionStatus {
+  readonly region: string;
+  readonly version: string;
+  readonly driver: 'fake' | 'ebpf';
+  readonly revision: number;
+  /** The newest revision that the data plane has confirmed. */
+  readonly appliedRevision: number;
+  /** null while all is well; else why the data plane does not follow. */
+  readonly planeProblem: string | null;
+  /** Hand-made damage found and healed since the start, newest last, at most 100. */
+  readonly drift: readonly { readonly time: string; readonly what: string }[];
+}
+
+export interface RegionService {
+  /** Region name, e.g. `cn-north-1`. */
+  readonly name: string;
+  readonly state: StateView & { readonly revision: number };
+  /** Orders, decides, commits and carries out one command. Rejects only when the store fails. */
+  submit(command: Command, context: CommandContext): Promise<Outcome>;
+  /** The secret of an access key, for signature checks; undefined when there is no such key. */
+  secretOf(keyId: string): string | undefined;
+  /** Entries after a revision, oldest first. @param account only this account's; undefined means all (operator). */
+  journal(query: {
+    readonly afterRevision: number;
+    readonly limit: number;
+    readonly account?: AccountId;
+  }): Promise<readonly JournalEntry[]>;
+  /** Rejects when the data plane cannot be reached. */
+  counters(): Promise<Counters>;
+  /** Last known facts; an interface without one is detached. */
+  attachment(portId: PortId): AttachmentFact | undefined;
+  trace(packet: Packet): Promise<Verdict>;
+  probe(): Promise<readonly ProbeRow[]>;
+  status(): RegionStatus;
+}
