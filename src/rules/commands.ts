@@ -64,7 +64,12 @@ export type TenantCommand =
       readonly cidrs: readonly Prefix[];
       readonly routeTableId?: RouteTableId;
     }
-  | { readonly kind: 'modify-subnet'; readonly subnetId: SubnetId; readonly name?: string; readonly description?: string }
+  | {
+      readonly kind: 'modify-subnet';
+      readonly subnetId: SubnetId;
+      readonly name?: string;
+      readonly description?: string;
+    }
   | { readonly kind: 'delete-subnet'; readonly subnetId: SubnetId }
   | { readonly kind: 'create-route-table'; readonly vpcId: VpcId; readonly name: string; readonly description: string }
   | {

@@ -69,8 +69,7 @@ export class Draft {
  */
 export function owned<K extends OwnedKind>(context: RuleContext, kind: K, id: string): ResourceOf<K> | Refusal {
   const resource = context.state.get<OwnedKind>(kind, id);
-  const mine =
-    resource !== undefined && (context.accountId === null || resource.accountId === context.accountId);
+  const mine = resource !== undefined && (context.accountId === null || resource.accountId === context.accountId);
   return mine ? (resource as ResourceOf<K>) : refuse('not-found', { id });
 }
 

@@ -1,7 +1,7 @@
 /** Counts against the quota table. The only place that refuses for a quota. */
 import { type Refusal, refuse } from '../model/errors.ts';
 import type { AccountId } from '../model/ids.ts';
-import { quotaLimit, type QuotaType, quotas } from '../model/quota.ts';
+import { type QuotaType, quotaLimit, quotas } from '../model/quota.ts';
 import type { StateView } from '../model/state.ts';
 
 /**

@@ -5,7 +5,7 @@
 import { type Address, addressOf, bitsOf, type Family, type Mac, type Prefix, rangeOf } from '../../model/ip.ts';
 
 /** Raised with every change of `bpf/maps.h`: tables of another version are never read. */
-export const layoutVersion = 2;
+export const layoutVersion = 3;
 export const exitsPerInterface = 64;
 
 export const kinds = { vpc: 1, table: 2, half: 3, interface: 4 } as const;
@@ -19,7 +19,7 @@ export const sizes = {
   id: idSize,
   registration: 16 + idSize + noteSize,
   interface: 92,
-  routeKey: 20,
+  routeKey: 24,
   route: 16,
   addressKey: 20,
   target: 20,
@@ -165,14 +165,15 @@ export interface RouteEntry {
 }
 export function encodeRouteKey(destination: Prefix): Buffer {
   const { family, length, first } = rangeOf(destination);
-  return Buffer.concat([u32(family === 4 ? length + 96 : length), addressBytes(addressOf(family, first))]);
+  const bits = 32 + (family === 4 ? 96 : 0) + length;
+  return Buffer.concat([u32(bits), u32(family), addressBytes(addressOf(family, first))]);
 }
 export function decodeRouteKey(bytes: Buffer): Prefix {
-  const length = bytes.readUInt32LE(0);
-  const wide = BigInt(`0x${bytes.toString('hex', 4, 20)}`);
-  const family: Family = length >= 96 && wide >> 32n === 0xffffn ? 4 : 6;
+  const family: Family = bytes.readUInt32LE(4) === 4 ? 4 : 6;
+  const length = bytes.readUInt32LE(0) - 32 - (family === 4 ? 96 : 0);
+  const wide = BigInt(`0x${bytes.toString('hex', 8, 24)}`);
   const address = family === 4 ? addressOf(4, wide & 0xffffffffn) : addressOf(6, wide);
-  return `${address}/${family === 4 ? length - 96 : length}` as Prefix;
+  return `${address}/${length}` as Prefix;
 }
 export const encodeRoute = (of: RouteEntry): Buffer =>
   Buffer.from(Uint32Array.of(of.vpc, routeKinds[of.kind], of.slot, of.generation).buffer);

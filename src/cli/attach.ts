@@ -1,0 +1,152 @@
+/**
+ * `isthmus attach`, `detach`, `exec`, `attachments`: workloads on interfaces. Root's business, over the agent's own socket:
+ * moving a device into a namespace is never a tenant's call.
+ */
+import { spawnSync } from 'node:child_process';
+import type { Command } from 'commander';
+import { AgentClient } from '../dataplane/agent-client.ts';
+import { type AttachmentFact, type AttachRequest, DriverError } from '../dataplane/driver.ts';
+import { isId } from '../model/ids.ts';
+import { AdminClient } from './admin.ts';
+import { Failure } from './failure.ts';
+import { type OutputOptions, printList, printObject } from './output.ts';
+import { type PlaceOptions, placeOptions, placesOf, sockets } from './places.ts';
+
+type HostOptions = PlaceOptions & OutputOptions;
+
+const remedies: Partial<Record<DriverError['code'], string>> = {
+  'unknown-interface': 'Create it first: isthmus interface create. A new one needs the region to be up.',
+  'already-attached': 'Detach it first: isthmus detach.',
+  unavailable: 'Start the service: sudo isthmus up. Only root may use this socket.',
+};
+
+/** One call to the agent. @throws Failure */
+async function onHost<T>(options: HostOptions, work: (client: AgentClient) => Promise<T>): Promise<T> {
+  let client: AgentClient | undefined;
+  try {
+    client = await AgentClient.connect(sockets(placesOf(options).runDir).host);
+    return await work(client);
+  } catch (error) {
+    if (!(error instanceof DriverError)) throw error;
+    const message = error.message.endsWith('.') ? error.message : `${error.message}.`;
+    throw new Failure(error.code === 'unavailable' ? 2 : 1, message, { remedy: remedies[error.code] ?? '' });
+  } finally {
+    client?.close();
+  }
+}
+
+/** The interface that a text means: an id, or a name that only one interface has. */
+async function portId(options: HostOptions, text: string): Promise<string> {
+  if (isId('interface', text)) return text;
+  const admin = new AdminClient({ socket: sockets(placesOf(options).runDir).admin });
+  const { interfaces } = (await admin.call('GET', `/interfaces?name=${encodeURIComponent(text)}`)) as {
+    interfaces: readonly { networkInterfaceId: string; accountName: string }[];
+  };
+  const [only, ...more] = interfaces;
+  if (only === undefined) {
+    throw new Failure(1, `There is no interface '${text}'.`, { remedy: 'Look for it: isthmus interface list.' });
+  }
+  if (more.length > 0) {
+    throw new Failure(2, `'${text}' is the name of several interfaces.`, {
+      lines: interfaces.map((one) => `${one.networkInterfaceId} of ${one.accountName}`),
+      remedy: 'Name one by its id.',
+    });
+  }
+  return only.networkInterfaceId;
+}
+
+const show = (options: HostOptions, fact: AttachmentFact): void =>
+  printObject(options, fact, {
+    id: (one) => one.portId,
+    title: (one) => `${one.portId}  ${one.state}`,
+    properties: (one) => [
+      ['Workload', one.target],
+      ['Device', `${one.device}, MTU ${one.mtu}`],
+      ['Link', one.up === null ? 'gone' : one.up ? 'up' : 'down'],
+    ],
+  });
+
+const attachments = (options: HostOptions): Promise<readonly AttachmentFact[]> =>
+  onHost(options, (client) => client.call('attachments', {}));
+
+const hostVerb = (program: Command, spec: string, summary: string): Command =>
+  placeOptions(program.command(spec).description(summary));
+
+interface AttachOptions extends HostOptions {
+  readonly netns?: string;
+  readonly pid?: string;
+  readonly device?: string;
+  readonly mtu?: string;
+}
+
+const numberIn = (name: string, text: string | undefined): number | undefined => {
+  if (text === undefined) return undefined;
+  if (!/^[0-9]{1,9}$/.test(text)) throw new Failure(2, `--${name} '${text}' is not a number.`);
+  return Number(text);
+};
+
+function targetOf(options: AttachOptions): AttachRequest['target'] {
+  const pid = numberIn('pid', options.pid);
+  if ((options.netns === undefined) === (pid === undefined)) {
+    throw new Failure(2, 'Say where the workload is.', { remedy: 'Either --netns NAME or --pid N.' });
+  }
+  return pid === undefined ? { kind: 'netns', name: options.netns ?? '' } : { kind: 'pid', pid };
+}
+
+export function register(program: Command): void {
+  hostVerb(program, 'attach <interface>', 'put a workload on an interface (root)')
+    .option('--netns <name>', 'the namespace, as ip netns knows it')
+    .option('--pid <number>', 'any process in the namespace, such as a container')
+    .option('--device <name>', 'what the device is called inside (default eth0)')
+    .option('--mtu <bytes>', '1280 to 65535 (default 1500)')
+    .option('--json', 'print the attachment')
+    .action(async (text: string, options: AttachOptions) => {
+      const target = targetOf(options);
+      const mtu = numberIn('mtu', options.mtu);
+      const id = await portId(options, text);
+      const request = {
+        portId: id,
+        target,
+        ...(options.device === undefined ? {} : { device: options.device }),
+        ...(mtu === undefined ? {} : { mtu }),
+      };
+      show(options, await onHost(options, (client) => client.call<AttachmentFact>('attach', request)));
+    });
+  hostVerb(program, 'detach <interface>', 'take the workload off it (root)').action(
+    async (text: string, options: HostOptions) => {
+      const id = await portId(options, text);
+      await onHost(options, (client) => client.call('detach', { portId: id }));
+    },
+  );
+  hostVerb(program, 'attachments', 'what is attached where (root)')
+    .option('--json', 'print the facts')
+    .action(async (options: HostOptions) => {
+      printList(options, await attachments(options), {
+        columns: [
+          { title: 'INTERFACE', of: (one) => one.portId },
+          { title: 'STATE', of: (one) => one.state, tone: (one) => (one.state === 'attached' ? 'good' : 'bad') },
+          { title: 'WORKLOAD', of: (one) => one.target, flexible: true },
+          { title: 'DEVICE', of: (one) => one.device },
+          { title: 'MTU', of: (one) => String(one.mtu), align: 'right' },
+          { title: 'LINK', of: (one) => (one.up === null ? 'gone' : one.up ? 'up' : 'down') },
+        ],
+        id: (one) => one.portId,
+        none: 'Nothing is attached. Attach one: isthmus attach INTERFACE --netns NAME',
+      });
+    });
+  hostVerb(program, 'exec <interface> <command...>', 'run a command where it is attached (root)').action(
+    async (text: string, command: readonly string[], options: HostOptions) => {
+      const id = await portId(options, text);
+      const fact = (await attachments(options)).find((one) => one.portId === id);
+      if (fact === undefined || fact.state === 'vanished') {
+        throw new Failure(1, `No workload is attached to ${id}.`, { remedy: 'Attach one: isthmus attach.' });
+      }
+      const [kind, name = ''] = fact.target.split(/:(.*)/s);
+      const namespace = kind === 'netns' ? `/run/netns/${name}` : `/proc/${name}/ns/net`;
+      const args = [`--net=${namespace}`, '--', ...command];
+      const { status, signal, error } = spawnSync('nsenter', args, { stdio: 'inherit' });
+      if (error !== undefined) throw new Failure(2, `nsenter cannot be run: ${error.message}.`);
+      process.exitCode = signal === null ? (status ?? 1) : 128;
+    },
+  );
+}

@@ -1,0 +1,87 @@
+/** `isthmus doctor`: what this host offers, whether the service is well, and what to do about what is not. */
+import type { Command } from 'commander';
+import { AgentClient } from '../dataplane/agent-client.ts';
+import type { AttachmentFact, ProbeRow } from '../dataplane/driver.ts';
+import type { RegionStatus } from '../region/service.ts';
+import { AdminClient } from './admin.ts';
+import { type OutputOptions, printJson, printText } from './output.ts';
+import { type PlaceOptions, placeOptions, placesOf, sockets } from './places.ts';
+import { renderTable } from './table.ts';
+import { painterFor, roomOf, type Tone } from './terminal.ts';
+
+interface Check {
+  readonly what: string;
+  readonly state: 'good' | 'bad' | 'warn';
+  readonly detail: string;
+}
+
+const words = { good: 'ok', bad: 'missing', warn: 'note' } as const;
+const said = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const ofProbe = ({ feature, state, required, detail }: ProbeRow): Check => ({
+  what: feature,
+  state: state === 'yes' ? 'good' : required ? 'bad' : 'warn',
+  detail,
+});
+
+async function ofRegion(socket: string): Promise<readonly Check[]> {
+  try {
+    const status = (await new AdminClient({ socket }).call('GET', '/status')) as RegionStatus;
+    const behind = status.planeProblem !== null || status.appliedRevision < status.revision;
+    return [
+      { what: 'region', state: 'good', detail: `${status.region}, revision ${status.revision}` },
+      {
+        what: 'data plane follows',
+        state: behind ? 'bad' : 'good',
+        detail: status.planeProblem ?? `revision ${status.appliedRevision} of ${status.revision} is true`,
+      },
+      ...status.drift
+        .slice(-5)
+        .map(({ time, what }): Check => ({ what: 'drift', state: 'warn', detail: `${time} ${what}` })),
+    ];
+  } catch (error) {
+    return [{ what: 'region', state: 'warn', detail: said(error) }];
+  }
+}
+
+async function ofAgent(socket: string): Promise<readonly Check[]> {
+  let client: AgentClient | undefined;
+  try {
+    client = await AgentClient.connect(socket);
+    const facts = await client.call<readonly AttachmentFact[]>('attachments', {});
+    const gone = facts.filter(({ state }) => state === 'vanished');
+    return [
+      { what: 'agent', state: 'good', detail: `${facts.length - gone.length} workloads attached` },
+      ...gone.map(({ portId, target }): Check => {
+        const detail = `${portId}: the workload in ${target} is gone. Attach it anew, or detach it.`;
+        return { what: 'vanished workload', state: 'warn', detail };
+      }),
+    ];
+  } catch (error) {
+    return [{ what: 'agent', state: 'warn', detail: said(error) }];
+  } finally {
+    client?.close();
+  }
+}
+
+export function register(program: Command): void {
+  placeOptions(program.command('doctor').description('check the host and the service'))
+    .option('--json', 'print the checks')
+    .action(async (options: PlaceOptions & OutputOptions) => {
+      const { EbpfDriver } = await import('../agent/host.ts');
+      const paths = sockets(placesOf(options).runDir);
+      const checks = [
+        ...(await EbpfDriver.probe()).map(ofProbe),
+        ...(await ofRegion(paths.admin)),
+        ...(await ofAgent(paths.host)),
+      ];
+      if (checks.some(({ state }) => state === 'bad')) process.exitCode = 1;
+      if (options.json === true) return printJson(checks);
+      const columns = [
+        { title: 'CHECK', of: (check: Check) => check.what },
+        { title: '', of: (check: Check) => words[check.state], tone: (check: Check): Tone => check.state },
+        { title: 'DETAIL', of: (check: Check) => check.detail, flexible: true as const },
+      ];
+      printText(renderTable(columns, checks, painterFor(process.stdout), roomOf(process.stdout)));
+    });
+}

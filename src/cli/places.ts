@@ -1,0 +1,74 @@
+/** Where an installation keeps things, by its name: several may live on one host. Shared by the service's commands. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { commonOptions } from './command.ts';
+import { Failure } from './failure.ts';
+
+export interface PlaceOptions {
+  readonly instance?: string;
+  readonly runDir?: string;
+  readonly data?: string;
+}
+export interface Places {
+  /** Name of the private namespace. */
+  readonly namespace: string;
+  readonly runDir: string;
+  readonly data: string;
+}
+
+export const placeOptions = (command: Command): Command =>
+  command
+    .optionsGroup(commonOptions)
+    .option('--instance <name>', 'one of several installations on this host')
+    .option('--run-dir <path>', 'sockets and pinned tables (default /run/isthmus)')
+    .optionsGroup('Options:');
+
+export const isRoot = (): boolean => process.geteuid?.() === 0;
+
+/** @throws Failure for a name that cannot be part of a path */
+export function placesOf({ instance, runDir, data }: PlaceOptions): Places {
+  if (instance !== undefined && !/^[a-z0-9][a-z0-9-]{0,30}$/.test(instance)) {
+    throw new Failure(2, `--instance '${instance}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 31.' });
+  }
+  const name = instance === undefined ? 'isthmus' : `isthmus-${instance}`;
+  const home = process.env['HOME'] ?? '/tmp';
+  const run = process.env['XDG_RUNTIME_DIR'] ?? `/tmp/isthmus-${process.geteuid?.()}`;
+  return {
+    namespace: name,
+    runDir: runDir ?? (isRoot() ? `/run/${name}` : join(run, name)),
+    data: data ?? (isRoot() ? `/var/lib/${name}` : join(process.env['XDG_DATA_HOME'] ?? `${home}/.local/share`, name)),
+  };
+}
+
+export const sockets = (runDir: string) => ({
+  agent: join(runDir, 'agent.sock'),
+  host: join(runDir, 'host.sock'),
+  admin: join(runDir, 'admin.sock'),
+});
+
+export interface ServiceUser {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * The number that the region runs under when the host has no user `isthmus`: needs no entry in /etc/passwd, so nothing is
+ * left to clean up. Debian gives 60000–64999 to packages only by name, and gave this one to none.
+ */
+const fallbackUid = 64_780;
+
+/** @throws Failure when there is no such user */
+export function serviceUser(wanted: string | undefined): ServiceUser {
+  const rows = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
+  if (wanted !== undefined && /^[0-9]{1,9}$/.test(wanted)) {
+    return { name: wanted, uid: Number(wanted), gid: Number(wanted) };
+  }
+  const row = rows.find(([name]) => name === (wanted ?? 'isthmus'));
+  if (row !== undefined) return { name: row[0] ?? '', uid: Number(row[2]), gid: Number(row[3]) };
+  if (wanted !== undefined) throw new Failure(2, `There is no user '${wanted}'.`, { remedy: 'Name one, or a number.' });
+  return { name: String(fallbackUid), uid: fallbackUid, gid: fallbackUid };
+}
