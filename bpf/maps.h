@@ -35,7 +35,8 @@ struct iface {
 enum { TO_LOCAL = 1, TO_HALF = 2, TO_INTERFACE = 3, TO_BLACK_HOLE = 4 };
 
 struct route_key {
-	__u32 length;
+	__u32 length; /* in bits, the family included */
+	__u32 family; /* 4 or 6: without it, a route to ::/0 would carry IPv4 too */
 	struct addr addr;
 };
 

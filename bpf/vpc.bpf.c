@@ -77,7 +77,7 @@ static __always_inline int deliver(struct packet *p, __u32 slot, __u32 mtu, cons
  */
 static __always_inline int forward(struct packet *p)
 {
-	struct route_key key = {.length = 128, .addr = p->dst};
+	struct route_key key = {.length = 160, .family = p->v6 ? 6 : 4, .addr = p->dst};
 	void *table = bpf_map_lookup_elem(&tables, &p->from->table);
 	struct addr_key wanted;
 	struct route *entry, route;
