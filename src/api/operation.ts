@@ -89,7 +89,8 @@ export function tenantOf(call: Call): { readonly accountId: AccountId } {
 /** The caller's object. @throws Refused alike for one that does not exist and one of somebody else */
 export function own<K extends OwnedKind>(call: Call, kind: K, id: string): ResourceOf<K> {
   const found = call.region.state.get(kind, id);
-  if (found === undefined || found.accountId !== tenantOf(call).accountId) {
+  const owner = (found as { readonly accountId: AccountId } | undefined)?.accountId;
+  if (found === undefined || owner !== tenantOf(call).accountId) {
     throw new Refused(refuse('not-found', { id: id.slice(0, 64) }));
   }
   return found;
