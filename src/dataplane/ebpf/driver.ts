@@ -3,8 +3,7 @@
  * attachments; see `bpf/vpc.bpf.c` for what the kernel does with them. Its verbs take turns.
  */
 
-import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
@@ -21,7 +20,7 @@ import { PlanWriter } from './plan-writer.ts';
 import { probeHost } from './probe.ts';
 import { Registry } from './registry.ts';
 import { RouteTables } from './route-tables.ts';
-import { defaultLimits, type Limits, Tables } from './tables.ts';
+import { defaultLimits, type Limits, Tables, unmountBpffs } from './tables.ts';
 
 export interface EbpfOptions {
   /** Marks every object of ours; from the store. */
@@ -232,11 +231,5 @@ export class EbpfDriver implements Driver {
 /** Removes pins, mount and namespace, whether or not a driver can be opened on them. */
 export function purgePlane(options: Pick<EbpfOptions, 'bpffsPath' | 'namespaceName'>): void {
   if (existsSync(`/run/netns/${options.namespaceName}`)) deleteNamed(options.namespaceName);
-  const mounted = (): boolean =>
-    readFileSync('/proc/self/mounts', 'utf8')
-      .split('\n')
-      .some((line) => line.split(' ')[1] === options.bpffsPath);
-  // Our own bpffs goes with its pins. The mount point is removed empty or not at all: never a tree below it.
-  if (mounted()) execFileSync('umount', [options.bpffsPath], { timeout: 10_000, stdio: 'ignore' });
-  if (existsSync(options.bpffsPath) && !mounted()) rmdirSync(options.bpffsPath);
+  unmountBpffs(options.bpffsPath);
 }

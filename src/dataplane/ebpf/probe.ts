@@ -13,7 +13,7 @@ import { addHooks, attachProgram, programsOn } from '../../kernel/traffic-contro
 import { macOf } from '../../model/ip.ts';
 import { gatewayMac } from '../../model/network-spec.ts';
 import type { ProbeRow } from '../driver.ts';
-import { exitsPerInterface, u32 } from './layout.ts';
+import { exitsPerInterface, sizes, u32 } from './layout.ts';
 
 const small = {
   ids: 16,
@@ -134,7 +134,13 @@ function attempts(objectPath: string): readonly Attempt[] {
         const tables = withObject(objectPath, { programs: ['ingress', 'egress'], maxEntries: small }, ({ map }) =>
           bpf.mapById(bpf.infoOfMap(map('tables')).id),
         );
-        const trie = bpf.createMap({ type: bpf.mapTypes.lpm, keySize: 20, valueSize: 16, maxEntries: 256, flags: 1 });
+        const trie = bpf.createMap({
+          type: bpf.mapTypes.lpm,
+          keySize: sizes.routeKey,
+          valueSize: sizes.route,
+          maxEntries: 256,
+          flags: 1,
+        });
         try {
           const start = performance.now();
           await bpf.updateBatchWaiting(tables, u32(1), u32(trie), 1);

@@ -5,7 +5,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as bpf from '../../kernel/bpf.ts';
 import { withObject } from '../../kernel/bpf-object.ts';
@@ -53,13 +53,32 @@ export interface TablesOptions {
   readonly limits: Limits;
 }
 
+/** What stands as device of our own bpffs in the table of mounts. */
+const mountSource = 'isthmus';
+/** Device and type of what is mounted there, the topmost one. */
+function mountAt(path: string): { readonly source: string; readonly type: string } | undefined {
+  const rows = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  const [source = '', , type = ''] = rows.findLast((row) => row.split(' ')[1] === path)?.split(' ') ?? [];
+  return source === '' ? undefined : { source, type };
+}
+
 /** Mounts a bpffs that only root may enter, unless one is there. */
 export function mountBpffs(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
-  const mounted = readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .some((line) => line.split(' ')[1] === path && line.split(' ')[2] === 'bpf');
-  if (!mounted) execFileSync('mount', ['-t', 'bpf', '-o', 'mode=0700', 'isthmus', path], { timeout: 10_000 });
+  if (mountAt(path)?.type === 'bpf') return;
+  execFileSync('mount', ['-t', 'bpf', '-o', 'mode=0700', mountSource, path], { timeout: 10_000 });
+}
+
+/**
+ * Removes our pins; the mount and its mount point too, if we made them. Nothing below a mount point is ever removed as a
+ * tree, and a mount that is not ours stays.
+ */
+export function unmountBpffs(path: string): void {
+  if (mountAt(path)?.type === 'bpf') {
+    for (const name of [...mapNames, ...programNames]) rmSync(join(path, name), { force: true });
+  }
+  if (mountAt(path)?.source === mountSource) execFileSync('umount', [path], { timeout: 10_000, stdio: 'ignore' });
+  if (existsSync(path) && mountAt(path) === undefined && readdirSync(path).length === 0) rmdirSync(path);
 }
 
 const hashOf = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 32);
