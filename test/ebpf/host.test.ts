@@ -1,7 +1,8 @@
 /** What the driver asks of a host, and what it leaves on it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { EbpfDriver, purgePlane } from '../../src/dataplane/ebpf/driver.ts';
@@ -26,11 +27,13 @@ const mounts = (mark: string): readonly string[] =>
     .filter((row) => row.includes(mark));
 
 test('a purge takes our pins out of a shared bpffs and leaves the rest as it is', { skip: cannotRun }, async (t) => {
-  const lab = await Lab.start(t);
-  const shared = join(lab.scratch, 'shared');
-  mkdirSync(shared);
+  const shared = mkdtempSync(join(tmpdir(), 'isthmus-shared-'));
   execFileSync('mount', ['-t', 'bpf', 'somebody', shared], { timeout: 10_000 });
-  t.after(() => existsSync(shared) && execFileSync('umount', [shared], { timeout: 10_000 }));
+  t.after(() => {
+    execFileSync('umount', [shared], { timeout: 10_000 });
+    rmdirSync(shared);
+  });
+  const lab = await Lab.start(t);
   const foreign = bpf.createMap({ type: bpf.mapTypes.array, keySize: 4, valueSize: 4, maxEntries: 1 });
   bpf.pin(foreign, join(shared, 'theirs'));
   bpf.closeFd(foreign);
@@ -47,7 +50,6 @@ test('a purge takes our pins out of a shared bpffs and leaves the rest as it is'
   const left = readdirSync(shared).filter((name) => !name.endsWith('.debug')); // bpffs makes those itself
   assert.deepEqual(left, ['theirs']);
   assert.equal(mounts(shared).length, 1, 'their mount stays');
-  execFileSync('umount', [shared], { timeout: 10_000 });
 });
 
 test('a purge never removes what lies in a directory that is no mount', { skip: cannotRun }, async (t) => {
