@@ -1,0 +1,97 @@
+/**
+ * `npm run bench`: what the data plane costs, as ratios taken in one run on one machine. `--quick` takes fewer samples,
+ * `--json` prints the figures as data, `--only PART` one part. Exit code 0 when everything could be measured, or
+ * when all that is missing has been named; 1 when a measurement failed; 2 for a wrong option.
+ */
+import { cpus, release } from 'node:os';
+import { parseArgs } from 'node:util';
+import { rawPath, routersPath } from './paths.ts';
+import { type Figure, table } from './report.ts';
+import { missing } from './requirements.ts';
+import { Sandbox } from './sandbox.ts';
+import { Tenants } from './tenants.ts';
+import { throughput } from './throughput.ts';
+import { TrafficProcess } from './traffic.ts';
+
+const parts = ['throughput', 'program', 'fence', 'control-plane'] as const;
+type Part = (typeof parts)[number];
+
+const titles: Readonly<Record<string, string>> = {
+  'cpu-per-packet': 'CPU per packet, 64-byte UDP, to the raw pair',
+  'tcp-requests': 'TCP request/response rate, to the raw pair',
+  'tcp-stream': 'one TCP stream, to the raw pair',
+};
+
+function options(): { readonly json: boolean; readonly quick: boolean; readonly only: readonly Part[] } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true, default: [] },
+      },
+    });
+    const only = values.only.map((name) => parts.find((part) => part === name) ?? name);
+    const unknown = only.find((name) => !parts.some((part) => part === name));
+    if (unknown !== undefined) throw new Error(`there is no part '${unknown}'; the parts: ${parts.join(', ')}`);
+    return { json: values.json, quick: values.quick, only: only.length > 0 ? (only as Part[]) : parts };
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}`);
+    console.error('usage: npm run bench -- [--quick] [--json] [--only PART]...');
+    process.exit(2);
+  }
+}
+
+async function main(): Promise<void> {
+  const { json, quick, only } = options();
+  const say = (text: string): void => {
+    if (!json) console.log(text);
+  };
+  const started = Date.now();
+  const progress = (text: string): void => {
+    if (process.stderr.isTTY && !json) process.stderr.write(`\r\x1b[K${text} …`);
+    else if (!json) console.error(`[${((Date.now() - started) / 1000).toFixed(0)} s] ${text}`);
+  };
+  const lacking = await missing();
+  const sandbox = new Sandbox(lacking.length === 0);
+  const machine = `${cpus().length} CPUs, kernel ${release()}, Node ${process.versions.node}`;
+  say(`isthmus bench${quick ? ' --quick' : ''}: ${machine}`);
+  for (const line of lacking) say(`missing: ${line}`);
+  const figures: Figure[] = [];
+
+  if (lacking.length === 0 && only.includes('throughput')) {
+    const other = cpus().length > 1 ? 1 : 0;
+    const ends = {
+      sender: new TrafficProcess(sandbox, other),
+      near: new TrafficProcess(sandbox, other),
+      far: new TrafficProcess(sandbox, 0),
+    };
+    const tenants = await Tenants.start(sandbox);
+    const paths = [rawPath(sandbox), tenants.peered, tenants.sameVpc, routersPath(sandbox)];
+    const size = quick
+      ? { rounds: 4, packets: 50_000, turns: 5_000, bytes: 500e6 }
+      : { rounds: 12, packets: 100_000, turns: 20_000, bytes: 1e9 };
+    figures.push(...(await throughput(ends, paths, size, progress)));
+    for (const end of Object.values(ends)) end.close();
+    await tenants.close();
+  }
+
+  if (process.stderr.isTTY && !json) process.stderr.write('\r\x1b[K');
+  if (json) console.log(JSON.stringify({ machine, quick, missing: lacking, figures }, null, 2));
+  for (const section of new Set(figures.map((figure) => figure.section))) {
+    say(
+      table(
+        titles[section] ?? section,
+        figures.filter((figure) => figure.section === section),
+      ),
+    );
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
