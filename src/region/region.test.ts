@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeDriver } from '../dataplane/fake/driver.ts';
+import { Reconciler } from '../dataplane/reconciler.ts';
+import { isRefusal } from '../model/errors.ts';
+import type { AccountId, HalfId, KeyId, PortId, RouteTableId, SubnetId, VpcId } from '../model/ids.ts';
+import { type Address, type Prefix, parsePrefix } from '../model/ip.ts';
+import { gatewayMac } from '../model/network-spec.ts';
+import type { NetworkInterface } from '../model/resources.ts';
+import type { Command } from '../rules/commands.ts';
+import { SqliteStore } from '../store/sqlite.ts';
+import { Region } from './region.ts';
+import type { Principal } from './service.ts';
+
+const prefix = (text: string): Prefix => {
+  const parsed = parsePrefix(text);
+  assert.ok(parsed.ok);
+  return parsed.value;
+};
+const operator: Principal = { kind: 'operator' };
+
+interface Side {
+  readonly principal: Principal;
+  readonly vpcId: VpcId;
+  readonly port: NetworkInterface;
+  readonly routeTableId: RouteTableId;
+  readonly cidr: Prefix;
+}
+
+/** A region in memory with two strangers who could reach each other, were they allowed to. */
+async function twoStrangers() {
+  const driver = new FakeDriver();
+  const plane = new Reconciler(driver, { driftInterval: 0 });
+  const store = new SqliteStore(':memory:');
+  const region = await Region.start({ name: 'test', version: '0', store, plane });
+  const give = async (command: Command, principal: Principal): Promise<string> => {
+    const outcome = await region.submit(command, { principal, requestId: 'r' });
+    assert.ok(!isRefusal(outcome), JSON.stringify(outcome));
+    assert.ok(outcome.applied);
+    return outcome.result.id ?? '';
+  };
+  const refused = async (command: Command, principal: Principal): Promise<string> => {
+    const before = region.state.revision;
+    const outcome = await region.submit(command, { principal, requestId: 'r' });
+    assert.ok(isRefusal(outcome), JSON.stringify(outcome));
+    assert.equal(region.state.revision, before, 'a refusal changes nothing');
+    return outcome.code;
+  };
+  const side = async (name: string, text: string): Promise<Side> => {
+    const accountId = (await give({ kind: 'create-account', name }, operator)) as AccountId;
+    const keyId = (await give({ kind: 'create-key', accountId, description: '' }, operator)) as KeyId;
+    const principal: Principal = { kind: 'tenant', accountId, keyId };
+    const cidr = prefix(text);
+    const vpcId = (await give({ kind: 'create-vpc', name, description: '', cidrs: [cidr] }, principal)) as VpcId;
+    const draft = { kind: 'create-subnet', vpcId, name, description: '', cidrs: [cidr] } as const;
+    const subnetId = (await give(draft, principal)) as SubnetId;
+    const portId = (await give(
+      {
+        kind: 'create-interface',
+        subnetId,
+        name,
+        description: '',
+        primary: [],
+        secondary: [],
+        secondaryCount: 0,
+        sanityCheck: true,
+      },
+      principal,
+    )) as PortId;
+    await driver.attach({ portId, target: { kind: 'netns', name } });
+    const port = region.state.get('interface', portId);
+    const routeTableId = region.state.get('vpc', vpcId)?.defaultRouteTableId;
+    assert.ok(port !== undefined && routeTableId !== undefined);
+    return { principal, vpcId, port, routeTableId, cidr };
+  };
+  /** What became of a packet: 'delivered', or the reason of its drop. */
+  const send = (from: Side, to: Side): string => {
+    const verdict = driver.send({
+      from: from.port.id,
+      sourceMac: from.port.mac,
+      destinationMac: gatewayMac,
+      source: from.port.primary[0] as Address,
+      destination: to.port.primary[0] as Address,
+      ttl: 64,
+      length: 100,
+      protocol: 'udp',
+    });
+    return verdict.kind === 'dropped' ? verdict.reason : verdict.kind;
+  };
+  const peer = async (from: Side, to: Side, name: string): Promise<HalfId> =>
+    (await give(
+      { kind: 'create-peering', name, description: '', vpcId: from.vpcId, remoteVpcId: to.vpcId },
+      from.principal,
+    )) as HalfId;
+  const route = (from: Side, to: Side, halfId: HalfId): Promise<string> =>
+    give(
+      {
+        kind: 'add-routes',
+        routeTableId: from.routeTableId,
+        routes: [{ destination: to.cidr, nextHop: { kind: 'peering', halfId } }],
+      },
+      from.principal,
+    );
+  return { region, driver, give, refused, side, send, peer, route };
+}
+
+test('two tenants join, exchange packets along routes on both sides, and part', async () => {
+  const { region, give, side, send, peer, route } = await twoStrangers();
+  const a = await side('red', '10.0.0.0/24');
+  const b = await side('blue', '10.1.0.0/24');
+  assert.equal(send(a, b), 'BlackHole');
+  const ab = await peer(a, b, 'ab');
+  assert.equal(region.state.get('peering', ab)?.state, 'Initiated');
+  await route(a, b, ab);
+  assert.equal(send(a, b), 'NoPeering');
+  const ba = await peer(b, a, 'ba');
+  assert.equal(region.state.get('peering', ab)?.state, 'Connected');
+  assert.equal(send(a, b), 'delivered');
+  assert.equal(send(b, a), 'BlackHole', 'no route back');
+  await route(b, a, ba);
+  assert.equal(send(b, a), 'delivered');
+
+  await give({ kind: 'delete-peering', halfId: ba }, b.principal);
+  assert.equal(region.state.get('peering', ab)?.state, 'Disconnected');
+  assert.equal(send(a, b), 'NoPeering');
+  assert.equal(send(b, a), 'NoPeering');
+  assert.equal(await peer(b, a, 'ba'), ba, 'the half regains its id');
+  assert.equal(send(b, a), 'delivered');
+  assert.equal((await region.counters()).halves.get(ab)?.packets, 1);
+  await region.close();
+});
+
+test('18. growth that overlaps a Connected peer is refused, and allowed once they have parted', async () => {
+  const { region, give, refused, side, peer } = await twoStrangers();
+  const a = await side('red', '10.0.0.0/24');
+  const b = await side('blue', '10.1.0.0/24');
+  await peer(a, b, 'ab');
+  const ba = await peer(b, a, 'ba');
+  const grow = { kind: 'add-cidr', vpcId: a.vpcId, cidr: prefix('10.1.0.0/25') } as const;
+  assert.equal(await refused(grow, a.principal), 'growth-overlaps-peer');
+  await give({ kind: 'delete-peering', halfId: ba }, b.principal);
+  await give(grow, a.principal);
+  const again = { kind: 'create-peering', name: 'ba', description: '', vpcId: b.vpcId, remoteVpcId: a.vpcId } as const;
+  assert.equal(await refused(again, b.principal), 'peering-overlap', 'the mirror that would now overlap');
+  await region.close();
+});
+
+test('8. an unknown VPC id is 404, attempts are limited, and a stranger says nothing but that it exists', async () => {
+  const { region, refused, side } = await twoStrangers();
+  const a = await side('red', '10.0.0.0/24');
+  const b = await side('blue', '10.0.0.0/25');
+  const towards = (remoteVpcId: VpcId): Command => ({
+    kind: 'create-peering',
+    name: 'x',
+    description: '',
+    vpcId: a.vpcId,
+    remoteVpcId,
+  });
+  const overlap = await region.submit(towards(b.vpcId), { principal: a.principal, requestId: 'r' });
+  assert.ok(isRefusal(overlap));
+  assert.equal(overlap.code, 'peering-overlap-hidden');
+  assert.ok(!JSON.stringify(overlap).includes('10.0.0.0/25'), "the stranger's range stays hidden");
+  for (let n = 0; n < 20; n++) assert.equal(await refused(towards(`vpc-${n}` as VpcId), a.principal), 'not-found');
+  assert.equal(await refused(towards('vpc-x' as VpcId), a.principal), 'too-many-unknown-ids');
+  await region.close();
+});
+
+test('65. a create repeated with its token answers with the same object; another request with it is refused', async () => {
+  const { region, side } = await twoStrangers();
+  const { principal } = await side('red', '10.0.0.0/24');
+  const create = (name: string): Command => ({ kind: 'create-vpc', name, description: '', cidrs: [] });
+  const context = { principal, requestId: 'r', clientToken: 'once' };
+  const all = await Promise.all([1, 2, 3].map(() => region.submit(create('one'), context)));
+  const ids = new Set(all.map((outcome) => (isRefusal(outcome) ? outcome.code : outcome.result.id)));
+  assert.equal(ids.size, 1, 'parallel retries make one');
+  const other = await region.submit(create('two'), context);
+  assert.ok(isRefusal(other) && other.code === 'token-reused');
+  await region.close();
+});
+
+test('63. a VPC with live peerings is deleted only with cascade, and the peer is left Disconnected', async () => {
+  const { region, give, refused, side, peer } = await twoStrangers();
+  const a = await side('red', '10.0.0.0/24');
+  const b = await side('blue', '10.1.0.0/24');
+  await peer(a, b, 'ab');
+  const ba = await peer(b, a, 'ba');
+  assert.equal(await refused({ kind: 'delete-vpc', vpcId: a.vpcId, cascade: false }, a.principal), 'vpc-has-subnets');
+  await give({ kind: 'delete-vpc', vpcId: a.vpcId, cascade: true }, a.principal);
+  assert.equal(region.state.get('peering', ba)?.state, 'Disconnected');
+  assert.equal(region.state.count('interface', a.vpcId), 0);
+  await region.close();
+});
+
+test('a restarted region has the same state, and its store keeps secrets out of the journal', async () => {
+  const store = new SqliteStore(':memory:');
+  const start = () =>
+    Region.start({
+      name: 'test',
+      version: '0',
+      store,
+      plane: new Reconciler(new FakeDriver(), { driftInterval: 0 }),
+    });
+  const first = await start();
+  const made = await first.submit({ kind: 'create-account', name: 'red' }, { principal: operator, requestId: 'r' });
+  assert.ok(!isRefusal(made));
+  const accountId = made.result.id as AccountId;
+  const key = await first.submit(
+    { kind: 'create-key', accountId, description: '' },
+    { principal: operator, requestId: 'r' },
+  );
+  assert.ok(!isRefusal(key) && key.secret !== undefined);
+  assert.ok(!JSON.stringify(store.entriesAfter(0, 100)).includes(key.secret));
+  const second = await start();
+  assert.deepEqual(second.state.get('account', accountId), first.state.get('account', accountId));
+  assert.equal(second.secretOf(key.result.id ?? ''), key.secret);
+  assert.equal(second.state.revision, first.state.revision);
+});
