@@ -5,9 +5,12 @@
  */
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
+import { commandRate, firstPacket, massDisconnect } from './control-plane.ts';
+import { fence } from './fence.ts';
 import { rawPath, routersPath } from './paths.ts';
+import { programCost } from './program-cost.ts';
 import { type Figure, table } from './report.ts';
-import { missing } from './requirements.ts';
+import { canCompile, missing } from './requirements.ts';
 import { Sandbox } from './sandbox.ts';
 import { Tenants } from './tenants.ts';
 import { throughput } from './throughput.ts';
@@ -20,6 +23,10 @@ const titles: Readonly<Record<string, string>> = {
   'cpu-per-packet': 'CPU per packet, 64-byte UDP, to the raw pair',
   'tcp-requests': 'TCP request/response rate, to the raw pair',
   'tcp-stream': 'one TCP stream, to the raw pair',
+  program: 'the program by itself, to an empty one (BPF_PROG_TEST_RUN)',
+  fence: 'packets carried after the reply to a delete',
+  'fence-time': 'time of the fence',
+  'control-plane': 'control plane',
 };
 
 function options(): { readonly json: boolean; readonly quick: boolean; readonly only: readonly Part[] } {
@@ -42,6 +49,49 @@ function options(): { readonly json: boolean; readonly quick: boolean; readonly 
   }
 }
 
+/** What needs root and the kernel. */
+async function withPackets(
+  sandbox: Sandbox,
+  of: { readonly quick: boolean; readonly only: readonly Part[]; readonly progress: (text: string) => void },
+): Promise<readonly Figure[]> {
+  const { quick, only, progress } = of;
+  const figures: Figure[] = [];
+  const other = cpus().length > 1 ? 1 : 0;
+  const ends = {
+    sender: new TrafficProcess(sandbox, other),
+    near: new TrafficProcess(sandbox, other),
+    far: new TrafficProcess(sandbox, 0),
+  };
+  if (only.includes('throughput') || only.includes('program')) {
+    const tenants = await Tenants.start(sandbox);
+    if (only.includes('throughput')) {
+      const paths = [rawPath(sandbox), tenants.peered, tenants.sameVpc, routersPath(sandbox)];
+      const size = quick
+        ? { rounds: 5, packets: 50_000, turns: 5_000, bytes: 500e6 }
+        : { rounds: 15, packets: 100_000, turns: 20_000, bytes: 1e9 };
+      figures.push(...(await throughput(ends, paths, size, progress)));
+    }
+    if (only.includes('program')) {
+      const size = quick ? { samples: 500, tables: 1_000 } : { samples: 2_000, tables: 10_000 };
+      figures.push(...(await programCost(tenants, size, progress)));
+    }
+    await tenants.close();
+  }
+  if (only.includes('fence')) {
+    const compiler = canCompile();
+    const size = quick ? { deletes: 100, controls: 100, compiler } : { deletes: 1000, controls: 300, compiler };
+    figures.push(...(await fence(sandbox, ends, size, progress)));
+  }
+  if (only.includes('control-plane')) {
+    progress('first packets');
+    figures.push(...(await firstPacket(sandbox, ends, quick ? 20 : 100)));
+    progress('a thousand disconnects');
+    figures.push(...(await massDisconnect(sandbox, 1000)));
+  }
+  for (const end of Object.values(ends)) end.close();
+  return figures;
+}
+
 async function main(): Promise<void> {
   const { json, quick, only } = options();
   const say = (text: string): void => {
@@ -59,22 +109,11 @@ async function main(): Promise<void> {
   for (const line of lacking) say(`missing: ${line}`);
   const figures: Figure[] = [];
 
-  if (lacking.length === 0 && only.includes('throughput')) {
-    const other = cpus().length > 1 ? 1 : 0;
-    const ends = {
-      sender: new TrafficProcess(sandbox, other),
-      near: new TrafficProcess(sandbox, other),
-      far: new TrafficProcess(sandbox, 0),
-    };
-    const tenants = await Tenants.start(sandbox);
-    const paths = [rawPath(sandbox), tenants.peered, tenants.sameVpc, routersPath(sandbox)];
-    const size = quick
-      ? { rounds: 4, packets: 50_000, turns: 5_000, bytes: 500e6 }
-      : { rounds: 12, packets: 100_000, turns: 20_000, bytes: 1e9 };
-    figures.push(...(await throughput(ends, paths, size, progress)));
-    for (const end of Object.values(ends)) end.close();
-    await tenants.close();
+  if (only.includes('control-plane')) {
+    progress('commands');
+    figures.push(...(await commandRate(sandbox, quick ? 2 : 10)));
   }
+  if (lacking.length === 0) figures.push(...(await withPackets(sandbox, { quick, only, progress })));
 
   if (process.stderr.isTTY && !json) process.stderr.write('\r\x1b[K');
   if (json) console.log(JSON.stringify({ machine, quick, missing: lacking, figures }, null, 2));

@@ -43,13 +43,18 @@ export interface Tenant {
   readonly ports: readonly Port[];
 }
 
+type Place = Pick<EbpfOptions, 'bpffsPath' | 'namespaceName'>;
+
 export class Tenants {
   readonly driver: EbpfDriver;
   readonly region: Region;
   readonly alice: Tenant;
   readonly bob: Tenant;
 
-  private constructor(driver: EbpfDriver, region: Region, alice: Tenant, bob: Tenant) {
+  readonly #place: Place;
+
+  private constructor(place: Place, driver: EbpfDriver, region: Region, alice: Tenant, bob: Tenant) {
+    this.#place = place;
     this.driver = driver;
     this.region = region;
     this.alice = alice;
@@ -75,7 +80,7 @@ export class Tenants {
       ports: 2,
     });
     const bob = await tenant(sandbox, region, plane, { name: 'bob', v4: '10.2.0.0/16', v6: 'fd00:2::/48', ports: 1 });
-    const tenants = new Tenants(driver, region, alice, bob);
+    const tenants = new Tenants(place, driver, region, alice, bob);
     const [ours, theirs] = [await tenants.join(alice, bob), await tenants.join(bob, alice)];
     await tenants.#route(alice, ours, ['10.2.0.0/16', 'fd00:2::/48']);
     await tenants.#route(bob, theirs, ['10.1.0.0/16', 'fd00:1::/48']);
@@ -117,8 +122,10 @@ export class Tenants {
     return { name: 'same-vpc', from: from.namespace, to: to.namespace, address: to.v4 };
   }
 
+  /** Ends the region and removes its plane. */
   async close(): Promise<void> {
     await this.region.close();
+    purgePlane(this.#place);
   }
 }
 
