@@ -96,6 +96,8 @@ export function createApp(options: AppOptions): FastifyInstance {
     const params = { method: request.method, path: shown, allowed: allowed.join(', ') };
     return answerRefusal(request, reply, refuse('method-not-allowed', params));
   });
+  // Fastify closes a server that it did not make only when it called `listen` itself; the operator's is bound by us.
+  app.addHook('onClose', () => new Promise<void>((resolve) => void app.server.close(() => resolve())));
   options.prepare?.(app);
   // Routes belong to a plugin, so that what documents routes can be registered before them.
   app.register(async (routes) => {
