@@ -31,6 +31,21 @@ const redirected = 7; // TC_ACT_REDIRECT
 const shot = 2; // TC_ACT_SHOT
 const ok = 0; // TC_ACT_OK
 
+/**
+ * Test runs end early (EINTR) and programs are not loaded (EAGAIN) when a signal is on its way, that of a child that
+ * ended for one; they are then made again, as libbpf does.
+ */
+function uninterrupted<T>(work: () => T): T {
+  for (let tries = 0; ; tries++) {
+    try {
+      return work();
+    } catch (error) {
+      const again = error instanceof bpf.KernelError && ['EINTR', 'EAGAIN'].includes(error.errorName);
+      if (!again || tries === 10) throw error;
+    }
+  }
+}
+
 /** A program of two instructions (r0 = 0; exit): what a test run costs by itself. @returns its descriptor */
 function emptyProgram(): number {
   const code = Buffer.from('b700000000000000' + '9500000000000000', 'hex');
@@ -119,7 +134,9 @@ class Bench {
     of.before?.();
     const { ifindex } = this.entry(this.sender);
     const { namespace } = this.#tenants.driver.kernelObjects;
-    const { verdict, nanoseconds } = inside(namespace, () => testRun(of.program, of.frame, ifindex, { repeat: times }));
+    const { verdict, nanoseconds } = uninterrupted(() =>
+      inside(namespace, () => testRun(of.program, of.frame, ifindex, { repeat: times })),
+    );
     // The last run's: had one been dropped, all after it would be.
     if (verdict !== of.verdict) throw new Error(`${of.name}: verdict ${verdict} instead of ${of.verdict}`);
     return nanoseconds;
@@ -165,7 +182,7 @@ export async function programCost(
   const peer = portOf(tenants.bob, 0);
   for (const port of [sender, beside, peer]) bench.disguise(port);
   const ingress = bench.tables.program('ingress');
-  const empty = emptyProgram();
+  const empty = uninterrupted(emptyProgram);
   const own = bench.entry(sender).table;
   const across = frame(sender.v4, peer.v4);
   const cases: Case[] = [
