@@ -7,7 +7,7 @@ import { type AttachRequest, DriverError } from '../dataplane/driver.ts';
 import { EbpfDriver, installationAt } from '../dataplane/ebpf/driver.ts';
 import type { SyncUpdate } from '../dataplane/plane.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
-import { checkUpdate } from '../dataplane/spec-check.ts';
+import { Admission, checkPacket } from '../dataplane/spec-check.ts';
 import { type Answer, type Method, plainCounters } from '../dataplane/wire.ts';
 import type { Packet } from '../explain/explain.ts';
 import { calls } from '../kernel/bpf.ts';
@@ -38,6 +38,7 @@ export class Agent {
   #installationId: string | null = null;
   #driver: EbpfDriver | null = null;
   #plane: Reconciler | null = null;
+  readonly #admission = new Admission();
 
   /** Adopts the plane that is there, if one is. */
   constructor(options: AgentOptions) {
@@ -79,15 +80,25 @@ export class Agent {
   }
 
   async #sync(update: SyncUpdate): Promise<unknown> {
-    const problem = checkUpdate(update.vpcs);
-    if (problem !== null) throw new DriverError('kernel', `refused: ${problem}`);
+    const { plane } = this.#ready;
+    const problem = this.#admission.admit(update);
+    if (problem !== null) {
+      this.#options.log.warn({ problem: problem.slice(0, 200) }, 'sync refused');
+      throw new DriverError('kernel', `refused: ${problem}`);
+    }
     const start = performance.now();
     const before = mapWrites();
-    const result = await this.#ready.plane.sync(update);
+    const result = await plane.sync(update);
     const milliseconds = Math.round(performance.now() - start);
     const { revision, full, vpcs } = update;
     this.#options.log.info({ revision, full, vpcs: vpcs.length, writes: mapWrites() - before, milliseconds }, 'sync');
     return result;
+  }
+
+  #trace(packet: Packet): Promise<unknown> {
+    const problem = checkPacket(packet);
+    if (problem !== null) throw new DriverError('kernel', `refused: ${problem}`);
+    return this.#ready.plane.trace(packet);
   }
 
   handle = async (method: Method, params: unknown): Promise<unknown> => {
@@ -99,7 +110,7 @@ export class Agent {
       case 'counters':
         return plainCounters(await this.#ready.plane.counters());
       case 'trace':
-        return this.#ready.plane.trace((params as { packet: Packet }).packet);
+        return this.#trace((params as { packet: Packet }).packet);
       case 'probe':
         return this.#driver === null ? EbpfDriver.probe() : this.#driver.probe();
       case 'attachments':

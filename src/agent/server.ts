@@ -17,6 +17,9 @@ export interface Door {
   readonly gid: number;
 }
 
+/** Connections at once: a region has one, a command of root's another. Each may hold a line in memory. */
+const mostConnections = 32;
+
 export class DoorServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -28,6 +31,7 @@ export class DoorServer {
       socket.on('error', () => socket.destroy());
       onLines(socket, (line) => void answer(line, door, handle).then((reply) => send(socket, reply)));
     });
+    this.#server.maxConnections = mostConnections;
   }
 
   /** Opens the door: a socket that only its owner can connect to, from its first instant. */

@@ -1,7 +1,7 @@
 /** One connection to a socket of the agent: calls by id, events, and the end of it. Does not reconnect. */
 import { connect, type Socket } from 'node:net';
 import { DriverError } from './driver.ts';
-import { type Answer, errorFrom, type Method, onLines, readAnswer } from './wire.ts';
+import { type Answer, errorFrom, longestLine, type Method, onLines, readAnswer } from './wire.ts';
 
 type Event = Extract<Answer, { event: string }>;
 
@@ -22,7 +22,8 @@ export class AgentClient {
         return;
       }
       if ('event' in answer) {
-        onEvent(answer);
+        // After whoever waits for an answer that came before it: what is newer must be heard last.
+        setImmediate(() => onEvent(answer));
         return;
       }
       const waiting = this.#waiting.get(answer.id);
@@ -60,9 +61,15 @@ export class AgentClient {
   call<T>(method: Method, params: object): Promise<T> {
     if (this.#closed) return Promise.reject(new DriverError('unavailable', 'the agent went away'));
     const id = this.#next++;
+    const line = `${JSON.stringify({ id, method, params })}\n`;
+    const size = Buffer.byteLength(line);
+    if (size > longestLine) {
+      const message = `${method} of ${size} bytes does not fit a message to the agent (${longestLine})`;
+      return Promise.reject(new DriverError('does-not-fit', message));
+    }
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      this.#socket.write(`${JSON.stringify({ id, method, params })}\n`);
+      this.#socket.write(line);
     });
   }
 

@@ -37,5 +37,7 @@ export interface Plane {
   onDrift(listener: (what: string) => void): void;
   /** The plane lost its memory of what is wanted (the agent restarted): a full sync is needed. */
   onNeedSync(listener: () => void): void;
+  /** The plane cannot be reached, and why; when it can be again, `onNeedSync` says so. */
+  onLost(listener: (problem: string) => void): void;
   close(): Promise<void>;
 }

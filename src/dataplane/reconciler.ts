@@ -206,6 +206,9 @@ export class Reconciler implements Plane {
   onNeedSync(_listener: () => void): void {
     // In one process the wanted specs cannot be lost without the region.
   }
+  onLost(_listener: (problem: string) => void): void {
+    // Nor can the plane itself.
+  }
 
   async close(): Promise<void> {
     this.#closed = true;

@@ -1,10 +1,12 @@
 /**
  * What the agent believes of a spec that crossed the privilege line: nothing. Every id, address, prefix and MAC must have
- * its shape, and every reference must stay inside its VPC. Pure.
+ * its shape, and every reference must stay inside its VPC. No I/O.
  */
-import { isId } from '../model/ids.ts';
+import type { Packet } from '../explain/explain.ts';
+import { isId, type VpcId } from '../model/ids.ts';
 import { familyOf, type Parsed, parseAddress, parseMac, parsePrefix } from '../model/ip.ts';
 import type { VpcSpec } from '../model/network-spec.ts';
+import type { SyncUpdate } from './plane.ts';
 
 const most = { interfaces: 10_000, addresses: 1000, routeTables: 1000, routes: 10_000, halves: 1000 } as const;
 
@@ -68,18 +70,64 @@ function checkTables({ vpcId, interfaces, routeTables, halves }: VpcSpec): strin
   return null;
 }
 
-/**
- * Whether ids that are unique in a region are so in this update: an interface, table or half belongs to one VPC.
- * @returns what is wrong, or null
- */
-export function checkUpdate(specs: readonly VpcSpec[]): string | null {
-  for (const spec of specs) {
-    const problem = checkSpec(spec);
-    if (problem !== null) return problem;
-  }
-  const ids = specs.flatMap(({ vpcId, interfaces, routeTables, halves }) => [
-    vpcId as string,
-    ...[...interfaces, ...routeTables, ...halves].map(({ id }) => id as string),
-  ]);
-  return unique(ids) ? null : 'an id occurs in two VPCs';
+/** What is wrong with a packet to be traced, or null. */
+export function checkPacket(packet: Packet): string | null {
+  if (!isId('interface', packet.from)) return `'${packet.from}' is not an interface's id`;
+  if (!canonical(parseMac, packet.sourceMac) || !canonical(anyMac, packet.destinationMac)) return 'bad MAC';
+  const addresses = [packet.source, packet.destination];
+  return addresses.every((one) => canonical(parseAddress, one)) ? null : 'bad address';
 }
+
+/** As `parseMac`, multicast and broadcast too: a workload may send to any. */
+const anyMac = (text: string): Parsed<string> =>
+  /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(text) ? { ok: true, value: text } : { ok: false, problem: 'no MAC' };
+
+/**
+ * Whose every id is: ids are unique in a region, so an interface, table or half belongs to one VPC. Knows what was
+ * admitted before; an update that takes an id out of a VPC that keeps it is not admitted.
+ */
+export class Admission {
+  #owners = new Map<string, VpcId>();
+  #idsOf = new Map<VpcId, readonly string[]>();
+
+  /** Admits an update, whole or not at all. @returns what is wrong with it, or null */
+  admit({ full, vpcs, removed }: Pick<SyncUpdate, 'full' | 'vpcs' | 'removed'>): string | null {
+    for (const spec of vpcs) {
+      const problem = checkSpec(spec);
+      if (problem !== null) return problem;
+    }
+    const changed = [...vpcs.map(({ vpcId }) => vpcId), ...removed];
+    if (!unique(changed)) return 'a VPC occurs twice';
+    const gone = new Set<VpcId>(changed);
+    const taken = new Set<string>();
+    for (const spec of vpcs) {
+      for (const id of idsIn(spec)) {
+        const owner = full ? undefined : this.#owners.get(id);
+        const elsewhere = owner !== undefined && !gone.has(owner);
+        if (taken.has(id) || elsewhere) return `${spec.vpcId}: '${id}' is in two VPCs`;
+        taken.add(id);
+      }
+    }
+    this.#record(full, vpcs, changed);
+    return null;
+  }
+
+  #record(full: boolean, vpcs: readonly VpcSpec[], changed: readonly VpcId[]): void {
+    if (full) {
+      this.#owners = new Map();
+      this.#idsOf = new Map();
+    }
+    for (const vpcId of changed) {
+      for (const id of this.#idsOf.get(vpcId) ?? []) this.#owners.delete(id);
+      this.#idsOf.delete(vpcId);
+    }
+    for (const spec of vpcs) {
+      const ids = idsIn(spec);
+      this.#idsOf.set(spec.vpcId, ids);
+      for (const id of ids) this.#owners.set(id, spec.vpcId);
+    }
+  }
+}
+
+const idsIn = ({ interfaces, routeTables, halves }: VpcSpec): readonly string[] =>
+  [...interfaces, ...routeTables, ...halves].map(({ id }) => id);

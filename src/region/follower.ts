@@ -44,6 +44,9 @@ export class Follower {
       this.#full = true;
       this.#wake();
     });
+    plane.onLost((problem) => {
+      this.problem = problem;
+    });
   }
 
   /** Resolves with whether the plane now holds that revision; false after `replyPatience` or on failure. */
