@@ -218,6 +218,10 @@ export function listenTcp(namespace: number, port: number): number {
   return fd;
 }
 
+const interrupted = 4; // EINTR
+const isConnected = 106; // EISCONN
+const underWay = 114; // EALREADY
+
 /** Descriptor of a connected TCP socket; for `new net.Socket({ fd })`. @param patience milliseconds, at least 1 */
 export function connectTcp(namespace: number, to: Address, port: number, patience: number): number {
   const fd = open(namespace, afInet6, stream, 0);
@@ -226,8 +230,17 @@ export function connectTcp(namespace: number, to: Address, port: number, patienc
   timeval.writeBigInt64LE(BigInt((patience % 1000) * 1000), 8);
   option(fd, 1, 21, timeval); // SO_SNDTIMEO bounds connect too
   const at = socketAddress(to, port);
-  must(`connecting to ${to} port ${port}`, fd, connectCall(fd, at, at.length));
-  return fd;
+  for (const end = performance.now() + patience; ; ) {
+    const result = Number(connectCall(fd, at, at.length));
+    if (result >= 0) return fd;
+    const errno = koffi.errno();
+    if (errno === isConnected) return fd;
+    // A signal ends the call and not the connecting: asking again waits for the rest of it.
+    if (![interrupted, underWay].includes(errno) || performance.now() > end) {
+      closeFd(fd);
+      throw new KernelError(`connecting to ${to} port ${port}`, errno);
+    }
+  }
 }
 
 /** Takes a connection that has arrived at a listening socket. @returns its descriptor, or undefined when there is none */

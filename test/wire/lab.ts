@@ -117,6 +117,9 @@ export class Lab {
     await (attach ?? ((wanted) => this.#driver.attach(wanted)))(request);
     this.#workloads.set(portId, workload);
     void workload.probe; // listens from now on
+    // The kernel tells IPv6 of a carrier with up to a second's delay, and until then it receives nothing.
+    const device = rest.device ?? 'eth0';
+    await this.until('IPv6 is ready', () => / state UP /.test(byHand('ip', workload.name, 'link', 'show', device)));
     return workload;
   }
   /** After a detach or a death. */
