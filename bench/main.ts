@@ -3,7 +3,7 @@
  * `--json` prints the figures as data, `--only PART` one part. Exit code 0 when everything could be measured, or
  * when all that is missing has been named; 1 when a measurement failed; 2 for a wrong option.
  */
-import { cpus, release } from 'node:os';
+import { cpus, loadavg, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { commandRate, firstPacket, massDisconnect } from './control-plane.ts';
 import { fence } from './fence.ts';
@@ -104,7 +104,8 @@ async function main(): Promise<void> {
   };
   const lacking = await missing();
   const sandbox = new Sandbox(lacking.length === 0);
-  const machine = `${cpus().length} CPUs, kernel ${release()}, Node ${process.versions.node}`;
+  const load = (loadavg()[0] ?? 0).toFixed(1); // of whoever shares the machine
+  const machine = `${cpus().length} CPUs, kernel ${release()}, Node ${process.versions.node}, load ${load}`;
   say(`isthmus bench${quick ? ' --quick' : ''}: ${machine}`);
   for (const line of lacking) say(`missing: ${line}`);
   const figures: Figure[] = [];

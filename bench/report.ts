@@ -26,9 +26,10 @@ export function shown(value: number, unit: string): string {
 export function table(title: string, figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
     const { name, value, unit, aim, note = '' } = figure;
-    const goal = aim === undefined ? '' : `${aim.at === 'most' ? '≤' : '≥'} ${shown(aim.value, unit)}`;
-    const verdict = { true: 'met', false: 'missed', null: '' }[String(metAim(figure))] ?? '';
-    const line = `  ${name.padEnd(32)} ${shown(value, unit).padStart(11)}  ${goal.padEnd(9)} ${verdict.padEnd(6)} ${note}`;
+    const left = `  ${name.padEnd(31)} ${shown(value, unit).padStart(11)}  `;
+    if (aim === undefined) return `${left}${note}`.trimEnd();
+    const goal = `${aim.at === 'most' ? '≤' : '≥'} ${shown(aim.value, unit)}`;
+    const line = `${left}${goal.padEnd(9)} ${(metAim(figure) ? 'met' : 'missed').padEnd(6)} ${note}`;
     return line.trimEnd();
   });
   return ['', `── ${title} ${'─'.repeat(Math.max(0, 75 - title.length))}`, ...rows].join('\n');

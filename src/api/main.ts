@@ -44,6 +44,25 @@ function fail(reason: string): never {
   process.exit(2);
 }
 
+/** Whom root is to become; undefined when there is nothing to give up. */
+const user =
+  process.geteuid?.() === 0 && values.uid !== undefined && values.uid !== '0'
+    ? { uid: Number(values.uid), gid: Number(values.gid ?? values.uid) }
+    : undefined;
+
+/** Does something as the user: in a directory of the user's, root could be led astray by a link. */
+function asUser<T>(work: () => T): T {
+  if (user === undefined) return work();
+  process.setegid?.(user.gid);
+  process.seteuid?.(user.uid);
+  try {
+    return work();
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(0);
+  }
+}
+
 /** Becomes the user, with no way back. */
 function dropPrivileges(uid: number, gid: number): void {
   process.setgroups?.([]);
@@ -58,16 +77,16 @@ function dropPrivileges(uid: number, gid: number): void {
   if (back || process.getuid?.() !== uid || process.geteuid?.() !== uid) fail('privileges could not be given up');
 }
 
+process.umask(0o077);
+// First of all the locks: whoever does not get them leaves what belongs to the other region as it is.
+if (!lockFile(join(runDir, 'region.lock'))) fail(`another region runs in ${runDir}: stop it first`);
+if (!asUser(() => lockFile(join(data, 'lock')))) fail(`another region runs on the store in ${data}: stop it first`);
 // The operator's path is fixed; the socket itself lies where the region's user may make it.
 const adminLink = join(runDir, 'admin.sock');
 rmSync(adminLink, { force: true });
 symlinkSync('region/admin.sock', adminLink);
 writeFileSync(join(runDir, 'region.pid'), `${process.pid}\n`);
-if (process.geteuid?.() === 0 && values.uid !== undefined && values.uid !== '0') {
-  dropPrivileges(Number(values.uid), Number(values.gid));
-}
-process.umask(0o077);
-if (!lockFile(join(data, 'lock'))) fail(`another region runs on the store in ${data}: stop it first`);
+if (user !== undefined) dropPrivileges(user.uid, user.gid);
 
 try {
   const store = new SqliteStore(join(data, 'region.db'));

@@ -3,6 +3,7 @@
  * moving a device into a namespace is never a tenant's call.
  */
 import { spawnSync } from 'node:child_process';
+import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { AgentClient } from '../dataplane/agent-client.ts';
 import { type AttachmentFact, type AttachRequest, DriverError } from '../dataplane/driver.ts';
@@ -146,7 +147,7 @@ export function register(program: Command): void {
       const args = [`--net=${namespace}`, '--', ...command];
       const { status, signal, error } = spawnSync('nsenter', args, { stdio: 'inherit' });
       if (error !== undefined) throw new Failure(2, `nsenter cannot be run: ${error.message}.`);
-      process.exitCode = signal === null ? (status ?? 1) : 128;
+      process.exitCode = signal === null ? (status ?? 1) : 128 + constants.signals[signal];
     },
   );
 }

@@ -1,7 +1,7 @@
 /** `isthmus doctor`: what this host offers, whether the service is well, and what to do about what is not. */
 import type { Command } from 'commander';
 import { AgentClient } from '../dataplane/agent-client.ts';
-import type { AttachmentFact, ProbeRow } from '../dataplane/driver.ts';
+import type { Observed, ProbeRow } from '../dataplane/driver.ts';
 import type { RegionStatus } from '../region/service.ts';
 import { AdminClient } from './admin.ts';
 import { type OutputOptions, printJson, printText } from './output.ts';
@@ -48,7 +48,7 @@ async function ofAgent(socket: string): Promise<readonly Check[]> {
   let client: AgentClient | undefined;
   try {
     client = await AgentClient.connect(socket);
-    const facts = await client.call<readonly AttachmentFact[]>('attachments', {});
+    const { attachments: facts, foreign, damage } = await client.call<Observed>('observe', {});
     const gone = facts.filter(({ state }) => state === 'vanished');
     return [
       { what: 'agent', state: 'good', detail: `${facts.length - gone.length} workloads attached` },
@@ -56,6 +56,8 @@ async function ofAgent(socket: string): Promise<readonly Check[]> {
         const detail = `${portId}: the workload in ${target} is gone. Attach it anew, or detach it.`;
         return { what: 'vanished workload', state: 'warn', detail };
       }),
+      ...damage.map((detail): Check => ({ what: 'damage', state: 'bad', detail: `${detail}; healed within 10 s` })),
+      ...foreign.map((detail): Check => ({ what: 'not ours', state: 'warn', detail: `${detail}: left as it is` })),
     ];
   } catch (error) {
     return [{ what: 'agent', state: 'warn', detail: said(error) }];

@@ -29,12 +29,28 @@ function runningPid(path: string): number | null {
   return /src\/(cli|agent|api)\/main\.ts|isthmus-region/.test(command) ? pid : null;
 }
 
-/** Ends the service's processes, its supervisor first. @returns how many there were */
+/** The unit of ours that keeps a process; it would start it again. */
+function unitOf(pid: number): string | undefined {
+  const path = `/proc/${pid}/cgroup`;
+  return existsSync(path) ? /\/(isthmus[a-z0-9@-]*\.service)$/m.exec(readFileSync(path, 'utf8'))?.[1] : undefined;
+}
+
+/**
+ * Ends the service's processes, its supervisor first.
+ * @returns how many there were
+ * @throws Failure when systemd keeps them, or one does not end
+ */
 export async function stopService(places: Places): Promise<number> {
   let stopped = 0;
   for (const name of ['up.pid', 'region.pid', 'agent.pid']) {
     const pid = runningPid(join(places.runDir, name));
     if (pid === null || pid === process.pid) continue;
+    const unit = unitOf(pid);
+    if (unit !== undefined) {
+      throw new Failure(2, `systemd keeps process ${pid} running, as ${unit}.`, {
+        remedy: "Stop it there first: systemctl stop 'isthmus*'.",
+      });
+    }
     stopped++;
     process.kill(pid, 'SIGTERM');
     for (let waited = 0; alive(pid); waited += 50) {

@@ -7,6 +7,7 @@ import {
   chownSync,
   closeSync,
   lchownSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -18,6 +19,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { Failure } from './failure.ts';
+import { Keeper } from './keeper.ts';
 import { printText } from './output.ts';
 import {
   isRoot,
@@ -61,8 +63,12 @@ export function prepareDirectories(places: Places, user: ServiceUser): void {
   if (!isRoot()) return;
   chownSync(join(places.runDir, 'region'), user.uid, user.gid);
   chownSync(places.data, user.uid, user.gid);
-  // After a change of user the files of the store change hands too. Links are not followed.
-  for (const name of readdirSync(places.data)) lchownSync(join(places.data, name), user.uid, user.gid);
+  // After a change of user the files of the store change hands too. The directory is the user's, who may have laid a
+  // link there to a file that is not: links are not followed, and what has a second name elsewhere is left alone.
+  for (const path of readdirSync(places.data).map((name) => join(places.data, name))) {
+    const { uid, nlink } = lstatSync(path);
+    if (uid !== user.uid && nlink === 1) lchownSync(path, user.uid, user.gid);
+  }
 }
 
 /** What the region may do until it has become its user; after that it has no capability at all. */
@@ -104,77 +110,6 @@ export interface Ready {
   readonly admin: string;
 }
 
-interface Part {
-  readonly name: 'agent' | 'region';
-  readonly start: () => ChildProcess;
-}
-
-/** Pauses before a part is started again: short when it had been up, longer each time when it does not come up. */
-const backoffFirst = 200;
-const backoffMost = 5000;
-/** A part that is not up after this time did not start at all, in milliseconds. */
-const startPatience = 30_000;
-
-/** Runs a part, again and again, until told to stop. */
-class Keeper {
-  readonly #part: Part;
-  readonly #say: (text: string) => void;
-  #child: ChildProcess | null = null;
-  #stopping = false;
-  #backoff = backoffFirst;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(part: Part, say: (text: string) => void) {
-    this.#part = part;
-    this.#say = say;
-  }
-
-  /** Resolves with the first message of the part; rejects when it ends before. */
-  start(): Promise<unknown> {
-    const child = this.#part.start();
-    this.#child = child;
-    let up = false;
-    return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`the ${this.#part.name} is not up after 30 s`)), startPatience);
-      child.once('message', (message) => {
-        clearTimeout(late);
-        up = true;
-        resolve(message);
-      });
-      child.once('error', (error) => {
-        clearTimeout(late);
-        reject(error);
-      });
-      child.once('exit', (code, signal) => {
-        clearTimeout(late);
-        this.#child = null;
-        reject(new Error(`the ${this.#part.name} ended at once (${signal ?? `code ${code}`})`));
-        if (this.#stopping || (code === 2 && !up)) return;
-        this.#say(`the ${this.#part.name} ended (${signal ?? `code ${code}`}); starting it again`);
-        this.#backoff = up ? backoffFirst : Math.min(backoffMost, this.#backoff * 2);
-        this.#timer = setTimeout(() => void this.start().catch(() => {}), this.#backoff);
-      });
-    });
-  }
-
-  get pid(): number | undefined {
-    return this.#child?.pid;
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    clearTimeout(this.#timer);
-    const child = this.#child;
-    if (child === null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGTERM');
-    child.kill('SIGCONT'); // one that stands still could not end
-    const force = setTimeout(() => child.kill('SIGKILL'), 10_000);
-    await gone;
-    clearTimeout(force);
-  }
-}
-
 export interface Service {
   readonly ready: Ready;
   readonly places: Places;
@@ -211,8 +146,12 @@ export async function startService(options: UpOptions, say: (text: string) => vo
     let agent: Keeper | undefined;
     if (options.driver === 'ebpf') {
       const { prepareAgent } = await import('../agent/launch.ts');
-      const launch = prepareAgent({ runDir: places.runDir, namespace: places.namespace, uid: user.uid, gid: user.gid });
-      const start = (): ChildProcess => spawn(launch.file, launch.args, { stdio: [...stdio], detached: true });
+      // Made anew with every start, in case somebody took the namespace or the mount away.
+      const start = (): ChildProcess => {
+        const { runDir, namespace } = places;
+        const { file, args } = prepareAgent({ runDir, namespace, uid: user.uid, gid: user.gid });
+        return spawn(file, args, { stdio: [...stdio], detached: true });
+      };
       agent = new Keeper({ name: 'agent', start }, say);
       keepers.push(agent);
       await agent.start();
