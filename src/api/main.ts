@@ -16,6 +16,7 @@ import { lockFile } from '../store/lock.ts';
 import { SqliteStore } from '../store/sqlite.ts';
 import { listenAdmin } from './admin.ts';
 import { ListenError, listen } from './listen.ts';
+import { createServer } from './server.ts';
 
 const { values } = parseArgs({
   options: {
@@ -77,6 +78,16 @@ function dropPrivileges(uid: number, gid: number): void {
   if (back || process.getuid?.() !== uid || process.geteuid?.() !== uid) fail('privileges could not be given up');
 }
 
+/** Serves one request from an empty region in memory: libraries load some of their files only when first needed. */
+async function rehearse(): Promise<void> {
+  const store = new SqliteStore(':memory:');
+  const region = await Region.start({ name: 'none', version, store, plane: new Reconciler(new FakeDriver()) });
+  const app = await createServer({ region, log: pino({ level: 'silent' }) });
+  await app.inject('/openapi.json');
+  await app.close();
+  await region.close();
+}
+
 process.umask(0o077);
 // First of all the locks: whoever does not get them leaves what belongs to the other region as it is.
 if (!lockFile(join(runDir, 'region.lock'))) fail(`another region runs in ${runDir}: stop it first`);
@@ -86,7 +97,10 @@ const adminLink = join(runDir, 'admin.sock');
 rmSync(adminLink, { force: true });
 symlinkSync('region/admin.sock', adminLink);
 writeFileSync(join(runDir, 'region.pid'), `${process.pid}\n`);
-if (user !== undefined) dropPrivileges(user.uid, user.gid);
+if (user !== undefined) {
+  await rehearse();
+  dropPrivileges(user.uid, user.gid);
+}
 
 try {
   const store = new SqliteStore(join(data, 'region.db'));
