@@ -93,6 +93,13 @@ export function setSilent(netlink: Netlink, ifindex: number): void {
 export function setUp(netlink: Netlink, ifindex: number): void {
   netlink.request('setting a device up', newLink, 0, linkHeader(ifindex, up, up));
 }
+/**
+ * Reads one device by its index. Linux ≥ 6.8 first carries out what it still has to do about the carrier: otherwise
+ * up to a second passes, in which IPv6 is not ready.
+ */
+export function settle(netlink: Netlink, ifindex: number): void {
+  netlink.request('reading a device', getLink, 0, linkHeader(ifindex));
+}
 /** A device that went by itself in the meantime is no error. */
 export function deleteLink(netlink: Netlink, ifindex: number): void {
   try {

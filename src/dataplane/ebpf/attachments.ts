@@ -198,6 +198,7 @@ export class Attachments {
         this.#registry.write(spec.id, { ...registration, attached: true, note: noteOf(of.device, of.mtu, of.text) });
         link.setUp(this.#netlink, host.ifindex);
         this.#configure(workloadNet, of.device, spec);
+        link.settle(this.#netlink, host.ifindex);
       } catch (error) {
         this.#unlink(slot, host.ifindex);
         this.#registry.write(spec.id, { ...registration, attached: false, note: '' });
@@ -229,6 +230,7 @@ export class Attachments {
     const eth = link.linkNamed(net, device);
     if (eth === undefined) throw new DriverError('kernel', `device ${device} is gone from the workload`);
     link.setUp(net, eth.ifindex);
+    link.settle(net, eth.ifindex);
     // The primary address comes first: it is then the one that the workload sends from.
     for (const { address, prefixLength } of [...spec.addresses].sort((a, b) => Number(b.primary) - Number(a.primary))) {
       link.addAddress(net, eth.ifindex, address, prefixLength);
