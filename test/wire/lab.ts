@@ -30,6 +30,9 @@ export type Probe = { readonly delivered: PortId } | { readonly exit: Exit };
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+/** What runs something at its end: a test, or a part of one. */
+export type Ending = Pick<TestContext, 'after'>;
+
 export class Lab {
   readonly options: EbpfOptions;
   readonly #scratch: string;
@@ -53,7 +56,7 @@ export class Lab {
   }
 
   /** Starts a lab that ends with the test. @param options what shall differ from the driver's defaults */
-  static async start(t: TestContext, options: Partial<EbpfOptions> = {}): Promise<Lab> {
+  static async start(t: Ending, options: Partial<EbpfOptions> = {}): Promise<Lab> {
     const lab = new Lab(options);
     t.after(() => lab.#end());
     return lab;
