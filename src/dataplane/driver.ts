@@ -1,5 +1,5 @@
 /**
- * What every data plane promises, whatever carries the packets. `contract.ts` holds each driver to it.
+ * What every data plane promises, whatever carries the packets. `test/contract` holds each driver to it.
  *
  * - `observe` reads what is there now; it never answers from memory.
  * - `apply` makes before it breaks, ends with one fence, and may be called again with the same plan: when it resolves

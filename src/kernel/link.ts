@@ -126,8 +126,13 @@ export function addAddress(netlink: Netlink, ifindex: number, address: Address, 
   const body = addressBody(ifindex, address, prefixLength);
   netlink.request(`adding address ${address}`, newAddress, flags.create | flags.replace, body);
 }
+/** An address that is not there is no error: the workload may have removed it itself. */
 export function removeAddress(netlink: Netlink, ifindex: number, address: Address, prefixLength: number): void {
-  netlink.request(`removing address ${address}`, delAddress, 0, addressBody(ifindex, address, prefixLength));
+  try {
+    netlink.request(`removing address ${address}`, delAddress, 0, addressBody(ifindex, address, prefixLength));
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.errorName !== 'EADDRNOTAVAIL') throw error;
+  }
 }
 
 /** The default route of the gateway's family. @throws KernelError EEXIST when there is one */

@@ -247,6 +247,15 @@ export class Walk {
       if (command.kind === 'create-interface') await world.attach(outcome.result.id as PortId);
     }
   }
+  /** The whole matrix. */
+  async look(): Promise<void> {
+    const { world } = this;
+    for (const { from, words } of await world.matrix()) {
+      const to = /^to (port-\S+)$/.exec(words)?.[1];
+      if (to !== undefined && world.interface(to as PortId).vpcId !== world.interface(from).vpcId) this.crossed++;
+    }
+  }
+
   #ownerOf(command: TenantCommand): string {
     const { state } = this.world;
     const ids = Object.entries(command).filter(([field]) => field !== 'remoteVpcId');
@@ -283,12 +292,10 @@ export async function play(make: MakeCarrier, actions: readonly Action[]): Promi
     assert.ok(red !== undefined && green !== undefined && blue !== undefined);
     await world.join(red.vpcId, green.vpcId);
     await world.half(blue.vpcId, green.vpcId);
+    await walk.look();
     for (const one of actions) {
       await walk.step(one);
-      for (const { from, words } of await world.matrix()) {
-        const to = /^to (port-\S+)$/.exec(words)?.[1];
-        if (to !== undefined && world.interface(to as PortId).vpcId !== world.interface(from).vpcId) walk.crossed++;
-      }
+      await walk.look();
     }
     return walk;
   } finally {

@@ -231,14 +231,19 @@ export class Attachments {
     if (eth === undefined) throw new DriverError('kernel', `device ${device} is gone from the workload`);
     link.setUp(net, eth.ifindex);
     link.settle(net, eth.ifindex);
+    this.#setAddresses(net, eth.ifindex, spec);
+  }
+
+  /** Adds what is missing; what is there stays as it is. */
+  #setAddresses(net: Netlink, ifindex: number, spec: InterfaceSpec): void {
     // The primary address comes first: it is then the one that the workload sends from.
     for (const { address, prefixLength } of [...spec.addresses].sort((a, b) => Number(b.primary) - Number(a.primary))) {
-      link.addAddress(net, eth.ifindex, address, prefixLength);
+      link.addAddress(net, ifindex, address, prefixLength);
     }
     for (const { gateway, primary } of spec.addresses) {
       if (!primary) continue;
       try {
-        link.addDefaultRoute(net, eth.ifindex, gateway);
+        link.addDefaultRoute(net, ifindex, gateway);
       } catch (error) {
         // A workload with several interfaces keeps its first default route.
         if (!(error instanceof bpf.KernelError) || error.errorName !== 'EEXIST') throw error;
@@ -271,16 +276,14 @@ export class Attachments {
     const { device, target, mtu } = readNote(registration.note);
     this.#writer().setMtu(registration.slot, this.#writer().entryOf(registration.slot).vpc, mtu);
     const kept = new Set(after.addresses.map(({ address }) => address));
-    const had = new Set(before.addresses.map(({ address }) => address));
     this.#inWorkload(target, (net) => {
       const eth = link.linkNamed(net, device);
       if (eth === undefined) return;
-      for (const { address, prefixLength } of after.addresses) {
-        if (!had.has(address)) link.addAddress(net, eth.ifindex, address, prefixLength);
-      }
       for (const { address, prefixLength } of before.addresses) {
         if (!kept.has(address)) link.removeAddress(net, eth.ifindex, address, prefixLength);
       }
+      // All of them: with the first address of a range Linux takes the others of it away, and with the last the routes.
+      this.#setAddresses(net, eth.ifindex, after);
     });
   }
 
