@@ -40,8 +40,9 @@ struct solicitation {
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
 #define GATEWAY_TTL 64
-/* Every header that is ever read: Ethernet, IPv6, fragment header or TCP. */
-#define HEADERS (14 + 40 + 20)
+/* Every header that is ever read: Ethernet, IP, and a fragment header or the fixed part of TCP's. No more: a small TCP
+ * segment has its payload on a page, and asking for more than its headers would copy it. */
+#define HEADERS(v6) (14 + ((v6) ? 40 : 20) + 20)
 
 static const __u8 gateway_mac[6] = GATEWAY_MAC;
 

@@ -144,7 +144,7 @@ SEC("tc")
 int ingress(struct __sk_buff *skb)
 {
 	struct packet p = {.skb = skb, .segments = skb->gso_segs ?: 1, .bytes = skb->len};
-	__u32 device = skb->ifindex, need, bad;
+	__u32 device = skb->ifindex, headers = HEADERS(skb->protocol == bpf_htons(ETH_P_IPV6)), need, bad;
 	__u32 *slot = bpf_map_lookup_elem(&ports, &device);
 	struct ethhdr *eth;
 	struct icmp *icmp;
@@ -159,8 +159,8 @@ int ingress(struct __sk_buff *skb)
 	p.slot = *slot;
 
 	/* What is not in the packet's linear part yet is there after this, or memory is short: then Internal, below. */
-	if (head(skb) + HEADERS > tail(skb) && skb->len > tail(skb) - head(skb))
-		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
+	if (head(skb) + headers > tail(skb) && skb->len > tail(skb) - head(skb))
+		bpf_skb_pull_data(skb, skb->len < headers ? skb->len : headers);
 	eth = head(skb);
 	if ((void *)(eth + 1) > tail(skb))
 		DROP(&p, Short);
