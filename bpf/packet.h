@@ -33,6 +33,7 @@ struct solicitation {
 
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
+#define PROTO_UDP 17
 #define PROTO_ICMP6 58
 #define NEXT_HOP_BY_HOP 0
 #define NEXT_FRAGMENT 44

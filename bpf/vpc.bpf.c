@@ -20,6 +20,15 @@
 #include "answer.h"
 
 /*
+ * May there be a neighbour message behind a header that is not read here? Such a message counts only with hop limit 255
+ * (RFC 4861), so a packet that may hide one is handed on with less.
+ */
+static __always_inline int may_hide(const struct packet *p)
+{
+	return p->fragment || (p->proto != PROTO_TCP && p->proto != PROTO_UDP && p->proto != PROTO_ICMP6);
+}
+
+/*
  * Hands the packet to an interface's workload; `half` is the peering half it came over, or 0 inside its own VPC. The
  * device is asked of the DEVMAP at the last moment, because the kernel clears that entry when the device goes: an ifindex
  * kept anywhere else may by now be a stranger's.
@@ -55,7 +64,9 @@ static __always_inline int deliver(struct packet *p, __u32 slot, __u32 mtu, cons
 		DROP(p, Internal);
 	put_mac(eth->h_dest, mac);
 	put_mac(eth->h_source, gateway_mac);
-	if (half) {
+	if (!half && p->v6 && p->ttl == 255 && may_hide(p)) {
+		((struct ipv6hdr *)(eth + 1))->hop_limit = 254;
+	} else if (half) {
 		if (p->v6) {
 			((struct ipv6hdr *)(eth + 1))->hop_limit = p->ttl - 1;
 		} else {
@@ -148,6 +159,7 @@ int ingress(struct __sk_buff *skb)
 	__u32 *slot = bpf_map_lookup_elem(&ports, &device);
 	struct ethhdr *eth;
 	struct icmp *icmp;
+	int neighbour = 0;
 
 	if (!slot)
 		slot = bpf_map_lookup_elem(&far_ports, &device);
@@ -183,8 +195,12 @@ int ingress(struct __sk_buff *skb)
 	measure(&p);
 
 	icmp = head(skb) + sizeof(*eth) + sizeof(struct ipv6hdr);
-	if (p.v6 && p.proto == PROTO_ICMP6 && !p.fragment && (void *)(icmp + 1) <= tail(skb) && icmp->type == 135)
-		return answer_solicitation(&p);
+	if (p.v6 && p.proto == PROTO_ICMP6 && !p.fragment && (void *)(icmp + 1) <= tail(skb)) {
+		if (icmp->type == 135)
+			return answer_solicitation(&p);
+		/* Advertisements and redirects are between a workload and its gateway; a neighbour would believe them. */
+		neighbour = icmp->type >= 133 && icmp->type <= 137;
+	}
 	eth = head(skb);
 	if ((void *)(eth + 1) > tail(skb))
 		DROP(&p, Internal);
@@ -197,7 +213,7 @@ int ingress(struct __sk_buff *skb)
 	eth = head(skb);
 	if ((void *)(eth + 1) > tail(skb))
 		DROP(&p, Internal);
-	if (!same_mac(eth->h_dest, gateway_mac))
+	if (!same_mac(eth->h_dest, gateway_mac) || neighbour)
 		DROP(&p, NotToGateway);
 
 	icmp = head(skb) + (p.v6 ? 54 : 34);

@@ -47,7 +47,7 @@ export const exits = {
   NotToGateway: {
     code: 22,
     drop: true,
-    meaning: 'The destination MAC is not the gateway: broadcast, multicast or a foreign station.',
+    meaning: 'Not for the gateway: broadcast, multicast, a foreign station, or a neighbour message to another workload.',
     remedy: 'Send to the gateway; VPCs carry unicast only.',
   },
   NoRoute: {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Exit, exitNames } from '../../src/model/drop-reason.ts';
 import { gatewayMac } from '../../src/model/network-spec.ts';
-import { ethernet, protocols } from '../wire/frame.ts';
-import { a, at, b, c, d, e, f, g, network, udp } from './network.ts';
+import { ethernet, type FrameOptions, ipFrame, protocols } from '../wire/frame.ts';
+import { a, at, b, c, d, e, f, from, g, network, udp } from './network.ts';
 import { cannotLoad, type Outcome, type Port, redirect, shot, type TestPlane } from './plane.ts';
 
 const met = new Set<Exit>();
@@ -190,6 +190,34 @@ describe('exits of the program', { skip: cannotLoad }, () => {
     });
     assert.equal(send(a, solicitation), 'NotToGateway', 'what an IPv6 stack says on its link');
     assert.equal(send(a, v4()), 'Forwarded');
+  });
+
+  test('NotToGateway: what a neighbour would believe about its neighbours', () => {
+    const message = (type: number, of: Partial<FrameOptions> = {}): Buffer =>
+      ipFrame(
+        from(a, 'fd01::3', { ttl: 255, ...of }),
+        protocols.icmp6,
+        Buffer.from([type, 0, 0, 0, ...Array(28).fill(0)]),
+        2,
+      );
+    for (const type of [133, 134, 136, 137]) assert.equal(send(a, message(type)), 'NotToGateway', `type ${type}`);
+    for (const type of [128, 129, 1, 132]) assert.equal(send(a, message(type)), 'Forwarded', `control: type ${type}`);
+    // Behind a header that is not read, it goes with a hop limit that makes it void.
+    const hidden = (next: number): Buffer => {
+      const inner = message(136).subarray(54);
+      const options = Buffer.from([protocols.icmp6, 0, 1, 4, 0, 0, 0, 0]);
+      return ipFrame(from(a, 'fd01::3', { ttl: 255 }), next, Buffer.concat([options, inner]), null);
+    };
+    const hopLimit = (frame: Buffer): number => {
+      const outcome = plane.send(a, frame);
+      assert.equal(exitOf(outcome, a.slot), 'Forwarded');
+      return outcome.out.readUInt8(14 + 7);
+    };
+    assert.deepEqual(
+      [60, 43, 135, 44].map((next) => hopLimit(hidden(next))),
+      [254, 254, 254, 254],
+    );
+    assert.equal(hopLimit(udp(a, 'fd01::3', { ttl: 255 })), 255, 'control');
   });
 
   test('NoRoute: no rule; a rule of the other family is none', () => {
