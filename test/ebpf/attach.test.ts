@@ -195,3 +195,25 @@ test("the host's stack reaches no workload, and no workload the host's", { skip:
   intruder.send(frame);
   assert.equal(ears.receive(), undefined);
 });
+
+test('devices whose index is beyond the array of ports are found as well', { skip: cannotRun }, async (t) => {
+  const lab = await Lab.start(t, { limits: { nearPorts: 3 } });
+  const { sketch, r1, b1 } = twoSites();
+  await lab.become(sketch.network());
+  await lab.attach(r1);
+  await lab.attach(b1);
+  const { tables } = lab.driver.kernelObjects;
+  const indexes = [...byHand('ip', lab.options.namespaceName, '-o', 'link').matchAll(/^(\d+): i/gm)];
+  const far = indexes.map(([, index]) => Number(index)).filter((index) => index >= 3);
+  assert.ok(far.length > 0, 'control: at least one index is beyond');
+  for (const index of far) assert.notEqual(tables.portAt(index), 0);
+  assert.deepEqual(await lab.sendProbe(r1, address('10.2.0.4')), { delivered: b1 });
+  assert.deepEqual(await lab.sendProbe(b1, address('10.1.0.4')), { delivered: r1 });
+  for (const index of far) tables.setPort(index, 0);
+  assert.ok((await lab.driver.observe()).damage.length > 0, 'their loss is seen');
+  await lab.driver.repair();
+  assert.deepEqual(await lab.sendProbe(b1, address('10.1.0.4')), { delivered: r1 });
+  await lab.driver.detach(b1);
+  lab.forget(b1);
+  assert.deepEqual(await lab.sendProbe(r1, address('10.2.0.4')), { exit: 'TargetGone' });
+});

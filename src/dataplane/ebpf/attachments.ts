@@ -40,7 +40,6 @@ export class Attachments {
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
   readonly #fence: () => Promise<void>;
   readonly #specOf: (portId: PortId) => InterfaceSpec | undefined;
-  readonly #maxPorts: number;
 
   /** @param namespace descriptor of the private namespace */
   constructor(of: {
@@ -59,7 +58,6 @@ export class Attachments {
     this.#installationId = of.installationId;
     this.#fence = of.fence;
     this.#specOf = of.specOf;
-    this.#maxPorts = bpf.infoOfMap(of.tables.fd('ports')).maxEntries;
     this.#netlink = inside(of.namespace, () => new Netlink());
     this.#watch = inside(of.namespace, () => new Netlink(linkGroup));
     this.#timer = setInterval(() => this.#look(), watchInterval);
@@ -120,7 +118,7 @@ export class Attachments {
 
   /** Takes a device out of the tables; the interface stays. */
   #unlink(slot: number, ifindex: number): void {
-    if (ifindex !== 0 && ifindex < this.#maxPorts) bpf.update(this.#tables.fd('ports'), u32(ifindex), u32(0));
+    if (ifindex !== 0) this.#tables.setPort(ifindex, 0);
     bpf.remove(this.#tables.fd('devs'), u32(slot));
     const entry = this.#writer().entryOf(slot);
     if (entry.generation !== 0) this.#writer().writeEntry(slot, { ...entry, ifindex: 0 });
@@ -214,13 +212,10 @@ export class Attachments {
   /** Writes a device into the tables. A DEVMAP resolves the index in the calling thread's namespace. */
   #enter(slot: number, ifindex: number, mtu: number): void {
     const entry = this.#writer().entryOf(slot);
-    if (ifindex >= this.#maxPorts) {
-      throw new DriverError('does-not-fit', `device index ${ifindex} is beyond table ports: remake the namespace`);
-    }
     this.#writer().writeEntry(slot, { ...entry, ifindex, mtu });
     this.#writer().setMtu(slot, entry.vpc, mtu);
     inside(this.#namespace, () => bpf.update(this.#tables.fd('devs'), u32(slot), u32(ifindex)));
-    bpf.update(this.#tables.fd('ports'), u32(ifindex), u32(slot));
+    this.#tables.setPort(ifindex, slot);
   }
 
   /** Addresses, default routes, up: what makes the device the workload's network. */
@@ -333,7 +328,7 @@ export class Attachments {
       const { slot } = registration;
       const { mtu } = readNote(registration.note);
       const entry = this.#writer().entryOf(slot);
-      const port = bpf.lookup(this.#tables.fd('ports'), u32(device.ifindex), 4)?.readUInt32LE(0);
+      const port = this.#tables.portAt(device.ifindex);
       const dev = bpf.lookup(this.#tables.fd('devs'), u32(slot), 4)?.readUInt32LE(0);
       if (entry.ifindex !== device.ifindex || entry.mtu !== mtu || port !== slot || dev !== device.ifindex) {
         damage.push({
@@ -353,12 +348,10 @@ export class Attachments {
       damage.push({ what, mend: () => this.#unlink(slot, ifindex) });
     }
     for (const { ifindex, name, alias } of link.links(this.#netlink)) {
-      if (alias.startsWith(this.#alias('')) || ifindex >= this.#maxPorts) continue;
-      const port = bpf.lookup(this.#tables.fd('ports'), u32(ifindex), 4)?.readUInt32LE(0) ?? 0;
-      if (port === 0) continue;
+      if (alias.startsWith(this.#alias('')) || this.#tables.portAt(ifindex) === 0) continue;
       damage.push({
         what: `device ${name}, which is not ours, stands in the tables`,
-        mend: () => bpf.update(this.#tables.fd('ports'), u32(ifindex), u32(0)),
+        mend: () => this.#tables.setPort(ifindex, 0),
       });
     }
     return damage;

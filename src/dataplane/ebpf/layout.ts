@@ -5,7 +5,7 @@
 import { type Address, addressOf, bitsOf, type Family, type Mac, type Prefix, rangeOf } from '../../model/ip.ts';
 
 /** Raised with every change of `bpf/maps.h`: tables of another version are never read. */
-export const layoutVersion = 3;
+export const layoutVersion = 4;
 export const exitsPerInterface = 64;
 
 export const kinds = { vpc: 1, table: 2, half: 3, interface: 4 } as const;

@@ -276,7 +276,7 @@ export class PlanWriter {
         if (port === undefined) return;
         for (const key of keysOf(port.slot)) bpf.remove(this.#tables.fd('addrs'), key);
         const { ifindex } = this.entryOf(port.slot);
-        if (ifindex !== 0) bpf.update(this.#tables.fd('ports'), u32(ifindex), u32(0));
+        if (ifindex !== 0) this.#tables.setPort(ifindex, 0);
         bpf.remove(this.#tables.fd('devs'), u32(port.slot));
         bpf.update(this.#tables.fd('interfaces'), u32(port.slot), Buffer.alloc(sizes.interface));
         this.#registry.remove(step.portId);

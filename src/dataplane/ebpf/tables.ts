@@ -16,6 +16,7 @@ const mapNames = [
   'meta',
   'ids',
   'ports',
+  'far_ports',
   'interfaces',
   'tables',
   'halves',
@@ -36,6 +37,8 @@ export interface Limits {
   readonly routeTables: number;
   readonly routesPerTable: number;
   readonly halves: number;
+  /** Device indexes below this are found in an array, the others in a hash: any device is found, most are cheap. */
+  readonly nearPorts: number;
 }
 export const defaultLimits: Limits = {
   interfaces: 8192,
@@ -43,6 +46,7 @@ export const defaultLimits: Limits = {
   routeTables: 16_384,
   routesPerTable: 256,
   halves: 16_384,
+  nearPorts: 65_536,
 };
 
 export interface TablesOptions {
@@ -108,6 +112,7 @@ export class Tables {
       routeTables: max('tables'),
       routesPerTable: options.limits.routesPerTable,
       halves: max('halves'),
+      nearPorts: max('ports'),
     };
   }
 
@@ -123,21 +128,27 @@ export class Tables {
     mountBpffs(options.bpffsPath);
     const at = (name: string): string => join(options.bpffsPath, name);
     const found = Object.fromEntries(mapNames.map((name) => [name, bpf.getPinned(at(name))]));
-    const complete = mapNames.every((name) => found[name] !== undefined);
-    if (!complete) {
+    const closeAll = (): void => {
       for (const fd of Object.values(found)) if (fd !== undefined) bpf.closeFd(fd);
+    };
+    if (found['meta'] === undefined) {
+      closeAll();
       return Tables.#create(options);
     }
-    const maps = found as Record<MapName, number>;
-    const meta = decodeMeta(bpf.lookup(maps.meta, u32(0), sizes.meta) ?? Buffer.alloc(sizes.meta));
+    const meta = decodeMeta(bpf.lookup(found['meta'], u32(0), sizes.meta) ?? Buffer.alloc(sizes.meta));
     if (meta.installationId !== options.installationId || meta.version !== layoutVersion) {
-      for (const fd of Object.values(maps)) bpf.closeFd(fd);
+      closeAll();
       throw new DriverError(
         'unavailable',
         `the tables in ${options.bpffsPath} belong to installation '${meta.installationId}', layout ${meta.version}; ` +
           `this is '${options.installationId}', layout ${layoutVersion}: purge the old one with its own version`,
       );
     }
+    if (mapNames.some((name) => found[name] === undefined)) {
+      closeAll();
+      return Tables.#create(options);
+    }
+    const maps = found as Record<MapName, number>;
     const hash = hashOf(options.objectPath);
     const pinned = programNames.map((name) => bpf.getPinned(at(name)));
     const [ingress, egress] = pinned;
@@ -181,6 +192,8 @@ export class Tables {
           tables: limits.routeTables,
           halves: limits.halves,
           half_counts: limits.halves,
+          ports: limits.nearPorts,
+          far_ports: limits.interfaces,
         },
       },
       ({ map, program }) => {
@@ -209,6 +222,18 @@ export class Tables {
   }
   program(name: ProgramName): number {
     return this.#programs[name];
+  }
+
+  /** The interface slot that a device leads to; 0 is nobody's. */
+  portAt(ifindex: number): number {
+    const fd = ifindex < this.limits.nearPorts ? this.#maps.ports : this.#maps.far_ports;
+    return bpf.lookup(fd, u32(ifindex), 4)?.readUInt32LE(0) ?? 0;
+  }
+  /** @param slot 0 takes the device out */
+  setPort(ifindex: number, slot: number): void {
+    if (ifindex < this.limits.nearPorts) bpf.update(this.#maps.ports, u32(ifindex), u32(slot));
+    else if (slot === 0) bpf.remove(this.#maps.far_ports, u32(ifindex));
+    else bpf.update(this.#maps.far_ports, u32(ifindex), u32(slot));
   }
 
   #writeMeta(meta: Meta): void {
