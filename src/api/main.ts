@@ -116,6 +116,7 @@ try {
     ...(values['tls-cert'] === undefined ? {} : { tlsCert: values['tls-cert'] }),
     ...(values['tls-key'] === undefined ? {} : { tlsKey: values['tls-key'] }),
     insecure: values.insecure === true,
+    auth: { nonceDirectory: data },
   });
   const adminPath = join(runDir, 'region', 'admin.sock');
   const admin = await listenAdmin(adminPath, { region, log, endpoint: tenants.url });

@@ -54,6 +54,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       });
     },
   });
+  app.addHook('onClose', async () => verifier.close());
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     reply.type('application/json; charset=utf-8');
     return JSON.stringify(app.swagger());

@@ -2,6 +2,8 @@
  * Remembers the nonces of each key for as long as a request that carries one could still be in time. Memory is bounded by
  * refusing, never by forgetting: a nonce that was forgotten could be replayed.
  */
+import { NonceLog } from './nonce-log.ts';
+
 export interface ReplayLimits {
   /** Nonces remembered for one key. */
   readonly perKey: number;
@@ -13,6 +15,7 @@ const roomy: ReplayLimits = { perKey: 2_000_000, total: 4_000_000 };
 export type Admission = 'new' | 'replayed' | 'full';
 
 export class ReplayGuard {
+  readonly #log: NonceLog | undefined;
   readonly #window: number;
   readonly #limits: ReplayLimits;
   /** For each key its nonces, with the time after which a request that carries it is too old in any case. */
@@ -20,26 +23,47 @@ export class ReplayGuard {
   #count = 0;
   #swept = 0;
 
-  /** @param window milliseconds that a request's date may differ from the clock */
-  constructor(window: number, limits: Partial<ReplayLimits> = {}) {
+  /**
+   * @param window milliseconds that a request's date may differ from the clock
+   * @param of.directory where to remember them beyond the end of the process; none by default
+   */
+  constructor(
+    window: number,
+    of: { readonly limits?: Partial<ReplayLimits>; readonly directory?: string; now: number },
+  ) {
     this.#window = window;
-    this.#limits = { ...roomy, ...limits };
+    this.#limits = { ...roomy, ...of.limits };
+    if (of.directory === undefined) return;
+    this.#log = new NonceLog(of.directory, 3 * window, of.now);
+    for (const { keyId, nonce, until } of this.#log.load(of.now)) this.#put(keyId, nonce, until);
+  }
+
+  #put(keyId: string, nonce: string, until: number): void {
+    const nonces = this.#keys.get(keyId);
+    if (nonces === undefined) this.#keys.set(keyId, new Map([[nonce, until]]));
+    else nonces.set(nonce, until);
+    this.#count++;
   }
 
   /** Whether a request may pass; its nonce is then remembered. @param sent its own date @param now the clock */
   admit(keyId: string, nonce: string, sent: number, now: number): Admission {
     this.#sweep(now);
-    let nonces = this.#keys.get(keyId);
-    if (nonces === undefined) {
-      nonces = new Map();
-      this.#keys.set(keyId, nonces);
+    const nonces = this.#keys.get(keyId);
+    if (nonces?.has(nonce) === true) return 'replayed';
+    if ((nonces?.size ?? 0) >= this.#limits.perKey || this.#count >= this.#limits.total) return 'full';
+    // A date may be ahead of the clock: the later of the two times counts.
+    const until = Math.max(sent, now) + 2 * this.#window;
+    try {
+      this.#log?.append({ keyId, nonce, until }, now);
+    } catch {
+      return 'full';
     }
-    if (nonces.has(nonce)) return 'replayed';
-    if (nonces.size >= this.#limits.perKey || this.#count >= this.#limits.total) return 'full';
-    // JDCLOUD3 does not sign its date: whoever replays may change it, so the later of the two times counts.
-    nonces.set(nonce, Math.max(sent, now) + 2 * this.#window);
-    this.#count++;
+    this.#put(keyId, nonce, until);
     return 'new';
+  }
+
+  close(): void {
+    this.#log?.close();
   }
 
   /** Forgets what has run out, at most once a second. */

@@ -32,6 +32,8 @@ export interface VerifierOptions {
   /** Milliseconds that a request's date may differ from the clock, default 15 minutes. */
   readonly window?: number;
   readonly replay?: Partial<ReplayLimits>;
+  /** Where nonces are remembered beyond the end of the process; nowhere by default. */
+  readonly nonceDirectory?: string;
   /** Milliseconds since the epoch. */
   readonly clock?: () => number;
 }
@@ -67,7 +69,11 @@ export class Verifier {
     this.#region = region;
     this.#window = options.window ?? 15 * 60_000;
     this.#clock = options.clock ?? Date.now;
-    this.#replay = new ReplayGuard(this.#window, options.replay);
+    this.#replay = new ReplayGuard(this.#window, {
+      now: this.#clock(),
+      ...(options.replay === undefined ? {} : { limits: options.replay }),
+      ...(options.nonceDirectory === undefined ? {} : { directory: options.nonceDirectory }),
+    });
     this.#rate = new RateLimit(this.#clock);
   }
 
@@ -116,8 +122,11 @@ export class Verifier {
     if (!equal || secret === undefined || owner === undefined || account === undefined) {
       return no('there is no such access key, or the signature is not its own');
     }
-    const admission = this.#replay.admit(keyId, nonce, sent, now);
-    if (admission === 'replayed') return no('this nonce was used before');
+    // A nonce that is not signed can be exchanged, the signature cannot: nothing that changes something is done twice
+    // under one. Reads may be alike, because such a client's signatures of one second are.
+    const mark = names.split(';').includes('x-jdcloud-nonce') || request.method === 'GET' ? nonce : hex;
+    const admission = this.#replay.admit(keyId, mark, sent, now);
+    if (admission === 'replayed') return no('this request, or one with its nonce, was sent before');
     if (admission === 'full') {
       return refuse('unavailable', { problem: 'no further request can be remembered against replay' });
     }
@@ -125,6 +134,10 @@ export class Verifier {
       return refuse('rate-limited', { limit: String(account.requestsPerSecond) });
     }
     return { accountId: owner.accountId, keyId: owner.id };
+  }
+
+  close(): void {
+    this.#replay.close();
   }
 }
 
