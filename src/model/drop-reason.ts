@@ -47,7 +47,8 @@ export const exits = {
   NotToGateway: {
     code: 22,
     drop: true,
-    meaning: 'Not for the gateway: broadcast, multicast, a foreign station, or a neighbour message to another workload.',
+    meaning:
+      'Not for the gateway: broadcast, multicast, a foreign station, or a neighbour message to another workload.',
     remedy: 'Send to the gateway; VPCs carry unicast only.',
   },
   NoRoute: {
