@@ -80,7 +80,11 @@ const make: { readonly [K in CommandKind]: Make<K> } = {
   }),
   'create-key': (s, a) => ({ kind: 'create-key', accountId: some(s, 'account', a).id, description: '' }),
   'delete-key': (s, a) => ({ kind: 'delete-key', keyId: some(s, 'key', a).id }),
-  'create-vpc': (_, a, b) => ({ kind: 'create-vpc', ...named(a), cidrs: b % 4 === 0 ? [] : range(b) }),
+  'create-vpc': (_, a, b) => ({
+    kind: 'create-vpc',
+    ...named(a),
+    cidrs: b % 13 === 0 ? [...range(b), ...range(b)] : b % 4 === 0 ? [] : range(b),
+  }),
   'modify-vpc': (s, a, b, c) => ({
     kind: 'modify-vpc',
     vpcId: some(s, 'vpc', a).id,
