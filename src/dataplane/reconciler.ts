@@ -16,6 +16,7 @@ import {
   DriverError,
   type Observed,
   type Plan,
+  type Step,
 } from './driver.ts';
 import type { Plane, SyncResult, SyncUpdate } from './plane.ts';
 
@@ -121,15 +122,27 @@ export class Reconciler implements Plane {
       if (vpcIds.size === 1) return this.#fail(vpcIds, error);
     }
     await this.#observe();
-    for (const vpcId of vpcIds) {
-      const alone = new Set([vpcId]);
-      try {
-        const single = this.#planFor(alone);
-        if (!isEmpty(single)) await this.#driver.apply(single);
-        this.#remember(alone);
-      } catch (error) {
-        await this.#fail(alone, error);
-      }
+    // A live half needs the VPC it leads to: once more for those that may find it now, and on while it helps.
+    let left = [...vpcIds];
+    for (let pass = 1, tried = left.length; left.length > 0 && (pass <= 2 || left.length < tried); pass++) {
+      tried = left.length;
+      const failed: VpcId[] = [];
+      for (const vpcId of left) if (!(await this.#alone(vpcId))) failed.push(vpcId);
+      left = failed;
+    }
+  }
+
+  /** One VPC by itself. @returns whether it could follow */
+  async #alone(vpcId: VpcId): Promise<boolean> {
+    const alone = new Set([vpcId]);
+    try {
+      const plan = this.#planFor(alone);
+      if (!isEmpty(plan)) await this.#driver.apply(plan);
+      this.#remember(alone);
+      return true;
+    } catch (error) {
+      await this.#fail(alone, error);
+      return false;
     }
   }
 
@@ -137,6 +150,23 @@ export class Reconciler implements Plane {
     const problem = error instanceof Error ? error.message : String(error);
     for (const vpcId of vpcIds) this.#failed.set(vpcId, problem);
     this.#known = null;
+    await this.#observe();
+    await this.#disconnect(vpcIds);
+  }
+
+  /**
+   * The disconnects of VPCs that cannot follow, by themselves: whatever else does not fit, and a tenant can bring that
+   * about, a peering that the other side has broken must not live on (DESIGN P4).
+   */
+  async #disconnect(vpcIds: Iterable<VpcId>): Promise<void> {
+    const kills = this.#planFor(vpcIds).break.flatMap((step): Step[] =>
+      step.step === 'kill-half' || step.step === 'remove-half'
+        ? [{ step: 'kill-half', vpcId: step.vpcId, halfId: step.halfId }]
+        : [],
+    );
+    if (kills.length === 0) return;
+    // When this fails too, no more can be said than is said already: these VPCs have failed.
+    await this.#driver.apply({ make: [], break: kills }).catch(() => {});
     await this.#observe();
   }
 
