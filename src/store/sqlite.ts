@@ -56,6 +56,7 @@ export class SqliteStore implements Store {
     const mask = process.umask(0o077);
     try {
       this.#db = new DatabaseSync(path);
+      this.#check(path);
       this.#db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;');
       this.#migrate(path);
     } finally {
@@ -78,13 +79,22 @@ export class SqliteStore implements Store {
     };
   }
 
+  get #version(): number {
+    return Number(this.#db.prepare('pragma user_version').get()?.['user_version'] ?? 0);
+  }
+
+  /** Before the first write: the file is ours, or empty. */
+  #check(path: string): void {
+    const version = this.#version;
+    const tables = Number(this.#db.prepare('select count(*) as tables from sqlite_schema').get()?.['tables'] ?? 0);
+    if (version === schemaVersion || (version === 0 && tables === 0)) return;
+    this.#db.close();
+    const what = version === 0 ? 'is a database of another program' : `has schema ${version}`;
+    throw new StoreVersionError(`${path} ${what}; this version reads schema ${schemaVersion}`);
+  }
+
   #migrate(path: string): void {
-    const version = Number(this.#db.prepare('pragma user_version').get()?.['user_version'] ?? 0);
-    if (version === schemaVersion) return;
-    if (version !== 0) {
-      this.#db.close();
-      throw new StoreVersionError(`${path} has schema ${version}; this version reads ${schemaVersion}`);
-    }
+    if (this.#version === schemaVersion) return;
     this.#transaction(() => {
       this.#db.exec(schema);
       const installation = randomBytes(5).toString('hex');
