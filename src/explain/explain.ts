@@ -55,12 +55,12 @@ export function explain(view: PlaneView, mtuOf: MtuOf, packet: Packet): Verdict 
   const { vpcId, spec } = sender;
   path.push({ hop: 'interface', object: spec.id, vpcId });
   if (packet.sourceMac !== spec.mac) return drop('WrongSourceMac', spec.id);
+  if (familyOf(packet.source) !== familyOf(packet.destination)) return drop('BadHeader', spec.id);
   const own = spec.addresses.some(({ address }) => address === packet.source);
   if (!own && spec.sanityCheck) return drop('SpoofedAddress', spec.id);
   if (packet.destinationMac !== gatewayMac) return drop('NotToGateway', spec.id);
   const toGateway = spec.addresses.some(({ gateway, primary }) => primary && gateway === packet.destination);
   if (toGateway && packet.protocol === 'icmp-echo') return { kind: 'answered', path };
-  if (familyOf(packet.source) !== familyOf(packet.destination)) return drop('BadHeader', spec.id);
 
   const route = view.route(vpcId, spec.routeTableId, packet.destination);
   if (route === undefined) return drop('NoRoute', spec.routeTableId);
