@@ -11,7 +11,7 @@ import type { RegionService } from '../region/service.ts';
 import { checkRegion, createApp } from './app.ts';
 import { Verifier, type VerifierOptions } from './auth/verify.ts';
 import { jdcloudOperations } from './jdcloud/operations.ts';
-import { describeOperation, documentInfo } from './openapi.ts';
+import { describeOperation, documentInfo, withOwnPaths } from './openapi.ts';
 import { Refused } from './refused.ts';
 
 export const jdcloudRoot = '/v1/regions/{regionId}';
@@ -57,7 +57,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   app.addHook('onClose', async () => verifier.close());
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     reply.type('application/json; charset=utf-8');
-    return JSON.stringify(app.swagger());
+    return JSON.stringify(withOwnPaths(app.swagger(), jdcloudRoot, jdcloudOperations));
   });
   await app.ready();
   return app;
