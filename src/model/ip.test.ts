@@ -179,7 +179,7 @@ test('ranges at the edges of the number space neither wrap nor lose their last a
   }
   const host = prefix('255.255.255.255/32');
   assert.equal(addressAt(host, 0), addressAt(host, -1));
-  assert.ok(overlaps(prefix('0.0.0.0/0'), host));
+  assert.ok(overlaps(prefix('0.0.0.0/0'), host) && overlaps(host, prefix('0.0.0.0/0')));
   assert.ok(!overlaps(prefix('10.0.0.0/25'), prefix('10.0.0.128/25')), 'neighbours do not overlap');
   assert.ok(!overlaps(prefix('0.0.0.0/0'), prefix('::/0')), 'families never overlap');
   assert.ok(!containsAddress(prefix('::/0'), address('10.0.0.1')));
