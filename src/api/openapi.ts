@@ -50,15 +50,15 @@ export function describeOperation(
   };
 }
 
-interface PathsOf {
-  readonly paths?: { readonly [path: string]: object } | undefined;
-}
-
 /** The same document with the operations' own paths: what made it takes every colon for a parameter. */
-export function withOwnPaths(document: PathsOf, root: string, operations: readonly Operation[]): object {
+export function withOwnPaths(
+  document: { readonly paths?: unknown },
+  root: string,
+  operations: readonly Operation[],
+): object {
   const own = new Map(operations.map(({ name, path }) => [name, root + path]));
   const paths: { [path: string]: object } = {};
-  for (const [path, methods] of Object.entries(document.paths ?? {})) {
+  for (const [path, methods] of Object.entries((document.paths ?? {}) as Record<string, object>)) {
     for (const [method, described] of Object.entries(methods)) {
       const at = own.get((described as { operationId?: string }).operationId ?? '') ?? path;
       paths[at] = { ...paths[at], [method]: described };
