@@ -14,7 +14,7 @@ import { type MakeCarrier, onEbpf, onFake } from '../matrix/carriers.ts';
 import { World } from '../matrix/world.ts';
 import { cannotRun, type Ending, Lab } from '../wire/lab.ts';
 import { address } from '../wire/sketch.ts';
-import type { Stream } from '../wire/stream.ts';
+import { Stream } from '../wire/stream.ts';
 
 const timeout = 60_000;
 export const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
@@ -43,7 +43,12 @@ export function inKernel(
 ): void {
   test(`${title} (in the kernel)`, { skip: cannotRun || options.skip || false, timeout }, async (t) => {
     const { world, lab } = await kernelWorld(t, options);
-    await play(world, lab, t);
+    try {
+      await play(world, lab, t);
+    } finally {
+      // Before the workloads end: a stream left running would go on with descriptors that are no longer its own.
+      for (const stream of running) await stopped(stream);
+    }
   });
 }
 
@@ -110,10 +115,35 @@ export const gatewayOf = (site: Site, family: 4 | 6): Address => {
 export const oneFamily = (addresses: readonly Address[], family: 4 | 6): Address =>
   addresses.find((own) => familyOf(own) === family) ?? assert.fail(`no IPv${family} address`);
 
+const running = new Set<Stream>();
+/** Datagrams from one interface's workload to another's, one a millisecond unless told. Stopped with the case. */
+export async function streaming(
+  world: World,
+  lab: Lab,
+  from: PortId,
+  to: PortId,
+  family: 4 | 6,
+  gap = 1,
+): Promise<Stream> {
+  const target = oneFamily(world.interface(to).primary, family);
+  const stream = await Stream.udp(lab.workload(from), lab.workload(to), target, gap);
+  running.add(stream);
+  return stream;
+}
+/** One TCP connection, as fast as it goes. Stopped with the case. */
+export async function connected(world: World, lab: Lab, from: PortId, to: PortId, family: 4 | 6): Promise<Stream> {
+  const stream = await Stream.tcp(lab.workload(from), lab.workload(to), oneFamily(world.interface(to).primary, family));
+  running.add(stream);
+  return stream;
+}
+export function stopped(stream: Stream): Promise<{ readonly sent: number; readonly received: number }> {
+  running.delete(stream);
+  return stream.stop();
+}
 /** Stops the streams: all that was sent has arrived, and enough was sent to tell. */
 export async function noneLost(streams: readonly Stream[], least: number): Promise<void> {
   for (const stream of streams) {
-    const { sent, received } = await stream.stop();
+    const { sent, received } = await stopped(stream);
     assert.ok(sent >= least, `control: only ${sent} datagrams were sent`);
     assert.equal(received, sent, 'datagrams arrived');
   }
