@@ -2,17 +2,27 @@
  * The operator's side of the command line: calls over the admin socket, which only root and the service's own user may
  * open. Nothing is signed there; the socket's file mode is the check.
  */
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { commonOptions } from './command.ts';
 import { type Exchange, exchange } from './connection.ts';
 import { Failure } from './failure.ts';
 import type { OutputOptions } from './output.ts';
+import { instanceOption, placesOf, sockets } from './places.ts';
 
 export interface AdminOptions extends OutputOptions {
   readonly socket?: string;
+  readonly instance?: string;
 }
 
-export const defaultSocket = '/run/isthmus/admin.sock';
+/** The service's own socket; for others than root one of their own, if they run one. */
+function socketOf(options: AdminOptions, env: NodeJS.ProcessEnv): string {
+  const given = options.socket ?? env['ISTHMUS_SOCKET'];
+  if (given !== undefined) return given;
+  const { namespace, runDir } = placesOf(options);
+  const own = sockets(runDir).admin;
+  return existsSync(own) ? own : `/run/${namespace}/admin.sock`;
+}
 
 /** Adds a verb of the operator. */
 export const adminVerb = (noun: Command, spec: string, summary: string): Command =>
@@ -21,7 +31,8 @@ export const adminVerb = (noun: Command, spec: string, summary: string): Command
 export const adminOptions = (command: Command): Command =>
   command
     .optionsGroup(commonOptions)
-    .option('--socket <path>', `the service's admin socket (ISTHMUS_SOCKET; default ${defaultSocket})`)
+    .option(...instanceOption)
+    .option('--socket <path>', "the service's admin socket (ISTHMUS_SOCKET; default /run/isthmus/admin.sock)")
     .option('--json', "print the API's objects")
     .option('-q, --quiet', 'print ids only')
     .optionsGroup('Options:');
@@ -50,7 +61,7 @@ function unreachable(path: string, error: NodeJS.ErrnoException): Failure {
 export class AdminClient {
   readonly path: string;
   constructor(options: AdminOptions, env: NodeJS.ProcessEnv = process.env) {
-    this.path = options.socket ?? env['ISTHMUS_SOCKET'] ?? defaultSocket;
+    this.path = socketOf(options, env);
   }
 
   /** @returns the envelope's result; @throws Failure */

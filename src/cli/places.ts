@@ -17,17 +17,24 @@ export interface Places {
   readonly data: string;
 }
 
+export const instanceOption = [
+  '--instance <name>',
+  'one of several installations on this host (ISTHMUS_INSTANCE)',
+] as const;
+
 export const placeOptions = (command: Command): Command =>
   command
     .optionsGroup(commonOptions)
-    .option('--instance <name>', 'one of several installations on this host')
+    .option(...instanceOption)
     .option('--run-dir <path>', 'sockets and pinned tables (default /run/isthmus)')
     .optionsGroup('Options:');
 
 export const isRoot = (): boolean => process.geteuid?.() === 0;
 
 /** @throws Failure for a name that cannot be part of a path */
-export function placesOf({ instance, runDir, data }: PlaceOptions): Places {
+export function placesOf(options: PlaceOptions): Places {
+  const { runDir, data } = options;
+  const instance = options.instance ?? process.env['ISTHMUS_INSTANCE'];
   if (instance !== undefined && !/^[a-z0-9][a-z0-9-]{0,30}$/.test(instance)) {
     throw new Failure(2, `--instance '${instance}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 31.' });
   }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { type Client, clientFor, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
-import { demandChange, idOf, list, pathOf, present, read, resolve } from './nouns.ts';
+import { demandChange, list, pathOf, present, read, resolve } from './nouns.ts';
 import type { RouteRuleObject } from './objects.ts';
 import { printList } from './output.ts';
 import type { Column } from './table.ts';
@@ -12,6 +12,17 @@ async function nextHop(client: Client, text: string): Promise<{ nextHopType: str
   if (text === 'internet') return { nextHopType: 'internet', nextHopId: 'internet' };
   const { kind, id } = await resolve(client, ['peering', 'interface'], text);
   return { nextHopType: kind === 'peering' ? 'vpc_peering' : 'elastic_network_interface', nextHopId: id };
+}
+
+/** The table that a text means: one by id or name, or the default table of a VPC by the VPC's. */
+async function tableIn(client: Client, text: string): Promise<string> {
+  const { kind, id } = await resolve(client, ['route-table', 'vpc'], text);
+  if (kind === 'route-table') return id;
+  const tables = await list(client, 'route-table', [{ name: 'vpcId', values: [id] }]);
+  const found = tables.find(({ routeTableType }) => routeTableType === 'default');
+  if (found === undefined)
+    throw new Failure(1, `There is no VPC '${text}'.`, { remedy: 'List them with: isthmus vpc list' });
+  return found.routeTableId;
 }
 
 type Judge = (rule: RouteRuleObject) => string;
@@ -76,14 +87,16 @@ function priorityOf(options: RuleOptions): number | undefined {
 }
 
 export function register(program: Command): void {
-  const noun = program.command('route').description('the rules of a route table');
+  const noun = program
+    .command('route')
+    .description("the rules of a route table; a VPC's name or id stands for its default table");
   tenantVerb(noun, 'add <route-table> <destination>', 'add a rule')
     .requiredOption('--via <next-hop>', 'a peering half or network interface, by id or name, or: internet')
     .option('--priority <number>', '1 to 255')
     .option('--description <text>', 'free text, at most 256 characters')
     .action(async (text: string, addressPrefix: string, options: RuleOptions & { via: string }) => {
       const client = clientFor(options);
-      const id = await idOf(client, 'route-table', text);
+      const id = await tableIn(client, text);
       const more = present({ priority: priorityOf(options), description: options.description });
       const rule = { addressPrefix, ...(await nextHop(client, options.via)), ...more };
       await client.post(pathOf('route-table', id, 'addRouteTableRules'), { routeTableRuleSpecs: [rule] });
@@ -93,7 +106,7 @@ export function register(program: Command): void {
     .alias('ls')
     .action(async (text: string, options: TenantOptions) => {
       const client = clientFor(options);
-      await printRules(client, options, await idOf(client, 'route-table', text));
+      await printRules(client, options, await tableIn(client, text));
     });
   tenantVerb(
     noun,
@@ -110,7 +123,7 @@ export function register(program: Command): void {
       const hop = via === undefined ? {} : await nextHop(client, via);
       const change = { ...hop, ...present({ addressPrefix, priority: priorityOf(options), description }) };
       demandChange(change);
-      const id = await idOf(client, 'route-table', text);
+      const id = await tableIn(client, text);
       const [ruleId] = await ruleIds(client, id, [which]);
       const body = { modifyRouteTableRuleSpecs: [{ ruleId, ...change }] };
       await client.post(pathOf('route-table', id, 'modifyRouteTableRules'), body);
@@ -120,7 +133,7 @@ export function register(program: Command): void {
     .alias('rm')
     .action(async (text: string, which: readonly string[], options: TenantOptions) => {
       const client = clientFor(options);
-      const id = await idOf(client, 'route-table', text);
+      const id = await tableIn(client, text);
       const body = { ruleIds: await ruleIds(client, id, which) };
       await client.post(pathOf('route-table', id, 'removeRouteTableRules'), body);
       await printRules(client, options, id);

@@ -214,6 +214,7 @@ export function register(program: Command): void {
     .action(async (options: UpOptions) => {
       const service = await startService(options, (text) => void process.stderr.write(`isthmus: ${text}\n`));
       const sudo = isRoot() ? 'sudo ' : '';
+      const here = options.instance === undefined ? '' : ` --instance ${options.instance}`;
       printText(
         [
           `Isthmus is up: region ${options.region}, ${options.driver} data plane.`,
@@ -221,11 +222,11 @@ export function register(program: Command): void {
           `  operator ${service.ready.admin}`,
           '',
           'In another terminal:',
-          `  ${sudo}isthmus account create red`,
-          `  ${sudo}isthmus key create red --save-profile red`,
+          `  ${sudo}isthmus account create red${here}`,
+          `  ${sudo}isthmus key create red --save-profile red${here}`,
           '  isthmus --help',
           '',
-          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge removes it.`,
+          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge${here} removes it.`,
           '',
         ].join('\n'),
       );
