@@ -32,7 +32,7 @@ const page = [
   '# Every way out',
   '',
   'Each packet of a workload leaves the data plane by one of these exits and is counted there, for its interface:',
-  '`isthmus interface show ID`. The sum over all exits is what the workload sent. The drops are checked in this order;',
+  '`isthmus interface counters ID`. The sum over all exits is what the workload sent. The drops are checked in this order;',
   'the first that holds is the one that counts. Made by `bpf/generate.ts` from `src/model/drop-reason.ts`',
   'and the sources in `bpf/`, whose functions the last column names.',
   '',
