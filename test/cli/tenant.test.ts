@@ -95,7 +95,7 @@ test('two tenants join and part; the list of routes says what carries', async ()
   assert.match(await as('alice', 'peering', 'show', half), /Disconnected: the other side deleted its half/);
   const modified = await as('alice', 'route', 'modify', table, '10.2.0.0/16', '--via', 'internet');
   assert.match(modified, /10\.2\.0\.0\/16 +internet +no: no egress/);
-  assert.match(await as('alice', 'route', 'list', 'left'), /10\.2\.0\.0\/16/, "a VPC stands for its default table");
+  assert.match(await as('alice', 'route', 'list', 'left'), /10\.2\.0\.0\/16/, 'a VPC stands for its default table');
   assert.doesNotMatch(await as('alice', 'route', 'remove', table, '10.2.0.0/16'), /10\.2\.0\.0/);
   await as('alice', 'peering', 'delete', half);
   await as('alice', 'vpc', 'delete', 'left');
