@@ -9,7 +9,9 @@ import { byHand } from '../wire/workload.ts';
 
 const blue4 = address('10.2.0.4');
 
-test('every kind of hand-made damage is described, mended, and packets flow again', { skip: cannotRun }, async (t) => {
+test('44. every kind of hand-made damage is described, mended, and packets flow again', {
+  skip: cannotRun,
+}, async (t) => {
   const lab = await Lab.start(t);
   const { sketch, r1, b1, halves } = twoSites();
   await lab.become(sketch.network());
@@ -121,7 +123,7 @@ test('every kind of hand-made damage is described, mended, and packets flow agai
   }
 });
 
-test('what is not ours is reported and never touched', { skip: cannotRun }, async (t) => {
+test('45. what is not ours is reported and never touched', { skip: cannotRun }, async (t) => {
   const lab = await Lab.start(t);
   const { sketch, r1 } = twoSites();
   await lab.become(sketch.network());

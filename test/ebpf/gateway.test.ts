@@ -39,7 +39,7 @@ async function heard(lab: Lab, by: ReturnType<Workload['frames']>, wanted: (of: 
   return found;
 }
 
-test('the gateway answers pings of its own subnet, and every hop is one TTL', { skip: cannotRun }, async (t) => {
+test('51. the gateway answers pings of its own subnet, and every hop is one TTL', { skip: cannotRun }, async (t) => {
   const lab = await Lab.start(t);
   const { sketch, red, r1, b1 } = twoSites();
   await lab.become(sketch.network());
@@ -91,7 +91,7 @@ test('the gateway answers pings of its own subnet, and every hop is one TTL', { 
   }
 });
 
-test('too big a packet is refused with the MTU that fits, and nothing is said to errors', {
+test('52. too big a packet is refused with the MTU that fits, and nothing is said to errors', {
   skip: cannotRun,
 }, async (t) => {
   const lab = await Lab.start(t);
@@ -140,7 +140,7 @@ test('too big a packet is refused with the MTU that fits, and nothing is said to
   }
 });
 
-test('TCP crosses whole with offloads on and off, counted as on a wire', { skip: cannotRun }, async (t) => {
+test('53. TCP crosses whole with offloads on and off, counted as on a wire', { skip: cannotRun }, async (t) => {
   const lab = await Lab.start(t);
   const { sketch, r1, b1, halves } = twoSites();
   await lab.become(sketch.network());

@@ -26,7 +26,9 @@ const mounts = (mark: string): readonly string[] =>
     .split('\n')
     .filter((row) => row.includes(mark));
 
-test('a purge takes our pins out of a shared bpffs and leaves the rest as it is', { skip: cannotRun }, async (t) => {
+test('45. a purge takes our pins out of a shared bpffs and leaves the rest as it is', {
+  skip: cannotRun,
+}, async (t) => {
   const shared = mkdtempSync(join(tmpdir(), 'isthmus-shared-'));
   execFileSync('mount', ['-t', 'bpf', 'somebody', shared], { timeout: 10_000 });
   t.after(() => {

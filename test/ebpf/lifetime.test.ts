@@ -20,7 +20,7 @@ const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => 
 const writing = ['mapCreate', 'update', 'delete', 'updateBatch', 'deleteBatch', 'pin'];
 const writes = (): number => writing.reduce((sum, name) => sum + (bpf.calls[name] ?? 0), 0);
 
-test('adoption writes nothing, and neither does a plan of no difference', { skip: cannotRun }, async (t) => {
+test('43. adoption writes nothing, and neither does a plan of no difference', { skip: cannotRun }, async (t) => {
   const lab = await Lab.start(t);
   const { sketch, r1, b1, halves } = twoSites();
   const start = writes();
@@ -100,7 +100,7 @@ test('a plan that fails half-way is fenced all the same, and the next one finds 
   assert.equal(network.vpcs.find(({ vpcId }) => vpcId === red)?.halves[0]?.live, false);
 });
 
-test('kill -9 in the middle of writes loses no packet, and the next start mends what was cut short', {
+test('42. kill -9 in the middle of writes loses no packet, and the next start mends what was cut short', {
   skip: cannotRun,
 }, async (t) => {
   const lab = await Lab.start(t);
@@ -136,7 +136,7 @@ test('kill -9 in the middle of writes loses no packet, and the next start mends 
   assert.deepEqual(damage, []);
 });
 
-test('a new program version takes the place of the old one under traffic', {
+test('50. a new program version takes the place of the old one under traffic', {
   skip: cannotRun || cannotBuild,
 }, async (t) => {
   const lab = await Lab.start(t);
@@ -185,7 +185,9 @@ test("another installation's or another layout's tables are refused, and left as
   assert.deepEqual((await lab.driver.observe()).network, sketch.network());
 });
 
-test('a plan that does not fit is refused before its first write, naming the table', { skip: cannotRun }, async (t) => {
+test('56. a plan that does not fit is refused before its first write, naming the table', {
+  skip: cannotRun,
+}, async (t) => {
   const limits = { interfaces: 4, addresses: 6, routeTables: 4, routesPerTable: 4, halves: 3 };
   const lab = await Lab.start(t, { limits });
   const { sketch } = twoSites();
