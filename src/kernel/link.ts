@@ -31,6 +31,8 @@ export interface Link {
   readonly up: boolean;
   /** Whether both ends of the pair are up. */
   readonly carrier: boolean;
+  /** Of a pair: index of the other end, in the namespace that it is in; otherwise 0. */
+  readonly peer: number;
 }
 
 export const macBytes = (mac: Mac): Buffer => Buffer.from(mac.replaceAll(':', ''), 'hex');
@@ -59,6 +61,7 @@ export function linkOf({ body }: Message): Link {
     mtu: found.get(ifla.mtu)?.readUInt32LE(0) ?? 0,
     up: (body.readUInt32LE(8) & up) !== 0,
     carrier: found.get(ifla.carrier)?.readUInt8(0) === 1,
+    peer: found.get(ifla.link)?.readInt32LE(0) ?? 0,
   };
 }
 export const isGone = ({ type }: Message): boolean => type === delLink;

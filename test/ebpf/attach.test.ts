@@ -1,5 +1,6 @@
 /** Devices into workloads: refusals, configuration, death and return of workloads, isolation from the host. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { type AttachmentFact, DriverError } from '../../src/dataplane/driver.ts';
 import { openUdp, PacketSocket } from '../../src/kernel/socket.ts';
@@ -11,7 +12,6 @@ import { byHand } from '../wire/workload.ts';
 
 const code = (wanted: string) => (error: unknown) => error instanceof DriverError && error.code === wanted;
 const blue4 = address('10.2.0.4');
-const blue6 = address('fd00:2::4');
 
 test('attach refuses what it cannot do, and says which', { skip: cannotRun }, async (t) => {
   const lab = await Lab.start(t);
@@ -145,12 +145,41 @@ test('addresses that come and go are also set in the workload', { skip: cannotRu
   assert.throws(() => openUdp(namespace, { address: address('10.2.0.9') }), /EADDRNOTAVAIL/);
   openUdp(namespace, { address: address('10.2.0.4') }).close();
 
-  // A workload that took its device away cannot stop its owner's change.
-  byHand('ip', lab.workload(b1).name, 'link', 'set', 'eth0', 'name', 'mine');
+  // A device that its workload renamed is still found, and one that it moved away cannot stop its owner's change.
+  const { name } = lab.workload(b1);
+  byHand('ip', name, 'link', 'set', 'eth0', 'name', 'mine');
   sketch.port(blue, 'b1', ['10.2.0.4', 'fd00:2::4'], { secondary: ['10.2.0.7'] });
   await lab.become(sketch.network());
+  assert.deepEqual(await lab.sendProbe(r1, address('10.2.0.7')), { delivered: b1 });
+  const elsewhere = lab.namespace('else');
+  byHand('ip', name, 'link', 'set', 'mine', 'netns', elsewhere.name);
+  byHand('ip', elsewhere.name, 'link', 'set', 'mine', 'up');
+  sketch.port(blue, 'b1', ['10.2.0.4', 'fd00:2::4'], { secondary: ['10.2.0.8'] });
+  await lab.become(sketch.network());
   assert.deepEqual((await lab.driver.observe()).network, sketch.network());
-  assert.deepEqual(await lab.sendProbe(r1, blue6), { delivered: b1 });
+  assert.ok(!byHand('ip', elsewhere.name, 'address').includes('10.2.0.8'), 'only where the operator said');
+});
+
+test('a namespace that took the place of the workload’s is left alone', { skip: cannotRun }, async (t) => {
+  const lab = await Lab.start(t);
+  const { sketch, blue, b1 } = twoSites();
+  await lab.become(sketch.network());
+  const workload = await lab.attach(b1);
+  const grow = async (secondary: string): Promise<void> => {
+    sketch.port(blue, 'b1', ['10.2.0.4', 'fd00:2::4'], { secondary: [secondary] });
+    await lab.become(sketch.network());
+  };
+  await grow('10.2.0.9');
+  assert.match(byHand('ip', workload.name, 'address'), /10\.2\.0\.9/, 'control');
+  // The workload lives on without its name, and somebody else has that name and a device that looks the same.
+  const mac = sketch.spec(blue, b1).mac;
+  for (const verb of ['del', 'add']) execFileSync('ip', ['netns', verb, workload.name], { timeout: 5000 });
+  byHand('ip', workload.name, 'link', 'add', 'eth0', 'address', mac, 'type', 'veth', 'peer', 'name', 'other');
+  byHand('ip', workload.name, 'address', 'add', '10.2.0.9/16', 'dev', 'eth0');
+  const before = byHand('ip', workload.name, 'address');
+  await grow('10.2.0.10');
+  assert.equal(byHand('ip', workload.name, 'address'), before);
+  assert.deepEqual((await lab.driver.observe()).network, sketch.network());
 });
 
 test("the host's stack reaches no workload, and no workload the host's", { skip: cannotRun }, async (t) => {

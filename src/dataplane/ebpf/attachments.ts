@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs';
 import * as bpf from '../../kernel/bpf.ts';
 import * as link from '../../kernel/link.ts';
 import { Netlink } from '../../kernel/netlink.ts';
-import { inside, openNamed, openOfProcess } from '../../kernel/netns.ts';
+import { inside } from '../../kernel/netns.ts';
 import { addHooks, attachProgram, programsOn } from '../../kernel/traffic-control.ts';
 import type { PortId } from '../../model/ids.ts';
 import { defaultMtu, gatewayMac, type InterfaceSpec } from '../../model/network-spec.ts';
@@ -16,6 +16,7 @@ import { u32 } from './layout.ts';
 import type { PlanWriter } from './plan-writer.ts';
 import type { Damage, Registry } from './registry.ts';
 import type { Tables } from './tables.ts';
+import { changeAddresses, configure, openTarget, targetText } from './workload-end.ts';
 
 /** The host's end takes whatever the workload's sends; the program decides what is too big. */
 const hostMtu = 65_535;
@@ -143,27 +144,16 @@ export class Attachments {
       throw new DriverError('already-attached', `${portId} is attached to ${readNote(registration.note).target}`);
     }
     const { target, device = 'eth0', mtu = defaultMtu } = request;
-    const text = target.kind === 'netns' ? `netns:${target.name}` : `pid:${target.pid}`;
+    const text = targetText(target);
     if (!/^[A-Za-z0-9_.-]{1,15}$/.test(device)) throw new DriverError('kernel', `'${device}' is not a device name`);
     if (!Number.isInteger(mtu) || mtu < 1280 || mtu > 65_535) {
       throw new DriverError('kernel', `MTU ${mtu} is not in 1280–65535`);
     }
-    const workload = this.#open(target, text);
+    const workload = openTarget(target);
     try {
       return this.#make(registration, spec, { workload, device, mtu, text });
     } finally {
       closeSync(workload);
-    }
-  }
-
-  #open(target: AttachRequest['target'], text: string): number {
-    if (target.kind === 'netns' && !/^(?!\.{1,2}$)[A-Za-z0-9_.:@-]{1,64}$/.test(target.name)) {
-      throw new DriverError('no-such-target', `'${target.name}' is not the name of a namespace`);
-    }
-    try {
-      return target.kind === 'netns' ? openNamed(target.name) : openOfProcess(target.pid);
-    } catch (cause) {
-      throw new DriverError('no-such-target', `there is no ${text}: make it first (ip netns add NAME)`, { cause });
     }
   }
 
@@ -195,7 +185,7 @@ export class Attachments {
         this.#enter(slot, host.ifindex, of.mtu);
         this.#registry.write(spec.id, { ...registration, attached: true, note: noteOf(of.device, of.mtu, of.text) });
         link.setUp(this.#netlink, host.ifindex);
-        this.#configure(workloadNet, of.device, spec);
+        configure(workloadNet, of.device, spec);
         link.settle(this.#netlink, host.ifindex);
       } catch (error) {
         this.#unlink(slot, host.ifindex);
@@ -218,34 +208,6 @@ export class Attachments {
     this.#tables.setPort(ifindex, slot);
   }
 
-  /** Addresses, default routes, up: what makes the device the workload's network. */
-  #configure(net: Netlink, device: string, spec: InterfaceSpec): void {
-    const loopback = link.linkNamed(net, 'lo');
-    if (loopback !== undefined && !loopback.up) link.setUp(net, loopback.ifindex);
-    const eth = link.linkNamed(net, device);
-    if (eth === undefined) throw new DriverError('kernel', `device ${device} is gone from the workload`);
-    link.setUp(net, eth.ifindex);
-    link.settle(net, eth.ifindex);
-    this.#setAddresses(net, eth.ifindex, spec);
-  }
-
-  /** Adds what is missing; what is there stays as it is. */
-  #setAddresses(net: Netlink, ifindex: number, spec: InterfaceSpec): void {
-    // The primary address comes first: it is then the one that the workload sends from.
-    for (const { address, prefixLength } of [...spec.addresses].sort((a, b) => Number(b.primary) - Number(a.primary))) {
-      link.addAddress(net, ifindex, address, prefixLength);
-    }
-    for (const { gateway, primary } of spec.addresses) {
-      if (!primary) continue;
-      try {
-        link.addDefaultRoute(net, ifindex, gateway);
-      } catch (error) {
-        // A workload with several interfaces keeps its first default route.
-        if (!(error instanceof bpf.KernelError) || error.errorName !== 'EEXIST') throw error;
-      }
-    }
-  }
-
   async detach(portId: PortId): Promise<void> {
     const registration = this.#registry.get('interface', portId);
     if (registration === undefined || !registration.attached) {
@@ -264,41 +226,14 @@ export class Attachments {
     if (device !== undefined) link.deleteLink(this.#netlink, device.ifindex);
   }
 
-  /** Tells an attached workload of its addresses. It may have rearranged its namespace: then that is its own affair. */
+  /** Tells an attached workload of its addresses. */
   addressesChanged(portId: PortId, before: InterfaceSpec | null, after: InterfaceSpec): void {
     const registration = this.#registry.get('interface', portId);
     if (before === null || registration?.attached !== true) return;
-    const { device, target, mtu } = readNote(registration.note);
+    const { target, mtu } = readNote(registration.note);
     this.#writer().setMtu(registration.slot, this.#writer().entryOf(registration.slot).vpc, mtu);
-    const kept = new Set(after.addresses.map(({ address }) => address));
-    this.#inWorkload(target, (net) => {
-      const eth = link.linkNamed(net, device);
-      if (eth === undefined) return;
-      for (const { address, prefixLength } of before.addresses) {
-        if (!kept.has(address)) link.removeAddress(net, eth.ifindex, address, prefixLength);
-      }
-      // All of them: with the first address of a range Linux takes the others of it away, and with the last the routes.
-      this.#setAddresses(net, eth.ifindex, after);
-    });
-  }
-
-  #inWorkload(target: string, work: (net: Netlink) => void): void {
-    try {
-      const [kind, name = ''] = [target.slice(0, target.indexOf(':')), target.slice(target.indexOf(':') + 1)];
-      const namespace = kind === 'netns' ? openNamed(name) : openOfProcess(Number(name));
-      try {
-        const net = inside(namespace, () => new Netlink());
-        try {
-          work(net);
-        } finally {
-          net.close();
-        }
-      } finally {
-        closeSync(namespace);
-      }
-    } catch {
-      // See above: the plane is right, the workload's own set-up is not ours to insist on.
-    }
+    const host = this.#ours().get(portId);
+    if (host !== undefined) changeAddresses(host, target, before, after);
   }
 
   /** Devices and tables that contradict each other. */
