@@ -81,6 +81,7 @@ inKernel('61. of frames that no stack would send, too, the reason counted is the
   await w.join(a.vpcId, b.vpcId);
   const small = await w.port(b.subnetId, { attach: false });
   await w.attach(small, 1400);
+  const near = await w.port(a.subnetId);
   const { mac } = w.interface(a.portId);
   const raw = lab.workload(a.portId).frames();
   for (const family of families) {
@@ -94,7 +95,12 @@ inKernel('61. of frames that no stack would send, too, the reason counted is the
     const header = family === 4 ? 28 : 48;
     for (const [reason, object, bent, length] of [
       ['WrongSourceMac', a.portId, { sourceMac: '02:00:00:00:00:99' as Mac }, 60],
-      ['SpoofedAddress', a.portId, { source: good.destination }, 60],
+      [
+        'SpoofedAddress',
+        a.portId,
+        { source: good.destination, destination: oneFamily(w.interface(near).primary, family) },
+        60,
+      ],
       ['TtlExpired', a.portId, { ttl: 1 }, 60],
       ['TooBig', small, { destination: oneFamily(w.interface(small).primary, family) }, 1401],
       ['NotToGateway', a.portId, { destinationMac: '02:00:00:00:00:98' as Mac }, 60],
