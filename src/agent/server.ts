@@ -70,7 +70,10 @@ function send(socket: Socket, reply: Answer): void {
 async function answer(line: string, door: Door, handle: Handler): Promise<Answer> {
   const request = readRequest(line);
   if ('problem' in request) {
-    return { id: request.id, error: { code: 'kernel', message: `refused: ${request.problem}`.slice(0, 4000) } };
+    return {
+      id: request.id,
+      error: { code: 'kernel', message: `the request is not right: ${request.problem}`.slice(0, 4000) },
+    };
   }
   const { socket: allowed } = methods[request.method];
   if (allowed !== 'both' && allowed !== door.kind) {

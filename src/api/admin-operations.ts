@@ -8,7 +8,7 @@ import { quotaUse } from '../rules/quotas.ts';
 import { adminInterfaceOperations } from './admin-interfaces.ts';
 import { descriptionIn, nameIn, pathId } from './fields.ts';
 import { answered, countersOf } from './jdcloud/counters.ts';
-import { JournalEntries, JournalQuery, journalQuery } from './jdcloud/journal.ts';
+import { JournalEntries, JournalQuery, journalRange } from './jdcloud/journal.ts';
 import { byAge } from './listing.ts';
 import {
   type Call,
@@ -164,10 +164,7 @@ const regionOperations = (endpoint: string | undefined): readonly Operation[] =>
       result: JournalEntries,
     },
     async (call) => ({
-      entries: await call.region.journal({
-        afterRevision: call.query.integer('afterRevision', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 }),
-        limit: call.query.integer('pageSize', { min: 1, ...journalQuery }),
-      }),
+      entries: await call.region.journal(journalRange(call.query)),
     }),
   ),
   withoutBody(

@@ -5,22 +5,15 @@
 import { readFileSync, watch } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { checkListening, ListenError } from './address.ts';
 import { createServer, defaultLog, type ServerOptions } from './server.ts';
 
-/** Why the service cannot listen as asked: for the operator, with what to do. */
-export class ListenError extends Error {
-  readonly remedy: string;
-  constructor(message: string, remedy: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'ListenError';
-    this.remedy = remedy;
-  }
-}
+export { ListenError };
 
 export interface ListenOptions extends Omit<ServerOptions, 'makeServer'> {
   /** `HOST:PORT`, IPv6 in brackets; port 0 takes any free one. */
@@ -39,24 +32,6 @@ export interface Listening {
   /** Stops listening; requests under way are answered. */
   close(): Promise<void>;
 }
-
-/** Splits `HOST:PORT`. @throws ListenError */
-export function parseAddress(address: string): { readonly host: string; readonly port: number } {
-  const form = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(address);
-  const host = form?.[1] ?? form?.[2] ?? '';
-  const port = Number(form?.[3] ?? -1);
-  if (form === null || port > 65_535 || (form[1] !== undefined && !isIPv6(host))) {
-    throw new ListenError(
-      `'${address}' is not a listen address.`,
-      'Write HOST:PORT, e.g. 127.0.0.1:7788 or [::1]:7788.',
-    );
-  }
-  return { host, port };
-}
-
-/** Whether only this machine can reach the address. A name is trusted only when it is `localhost`. */
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 
 interface Pair {
   readonly cert: Buffer;
@@ -109,17 +84,8 @@ const serverOptions = { requestTimeout: 30_000, headersTimeout: 15_000, keepAliv
 /** Starts the tenants' API. @throws ListenError when the address or the certificate cannot be used as asked */
 export async function listen(options: ListenOptions): Promise<Listening> {
   const { tlsCert, tlsKey, log = defaultLog() } = options;
-  const { host, port } = parseAddress(options.address);
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
-    throw new ListenError('Only one of certificate and key is given.', 'Give both --tls-cert and --tls-key.');
-  }
+  const { host, port } = checkListening(options);
   const tls = tlsCert !== undefined && tlsKey !== undefined ? { tlsCert, tlsKey } : null;
-  if (tls === null && !isLoopback(host) && options.insecure !== true) {
-    throw new ListenError(
-      `Plain HTTP on ${host} would show every request to the network.`,
-      'Give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure if something else encrypts.',
-    );
-  }
   let stop = (): void => {};
   const pair = tls === null ? null : readPair(tls.tlsCert, tls.tlsKey);
   const makeServer = (handler: RequestListener): Server => {

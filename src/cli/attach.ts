@@ -3,6 +3,7 @@
  * moving a device into a namespace is never a tenant's call.
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { AgentClient } from '../dataplane/agent-client.ts';
@@ -10,7 +11,7 @@ import { type AttachmentFact, type AttachRequest, DriverError } from '../datapla
 import { isId } from '../model/ids.ts';
 import { AdminClient } from './admin.ts';
 import { Failure } from './failure.ts';
-import { type OutputOptions, printList, printObject } from './output.ts';
+import { type OutputOptions, printJson, printList, printNote, printObject } from './output.ts';
 import { type PlaceOptions, placeOptions, placesOf, sockets } from './places.ts';
 
 type HostOptions = PlaceOptions & OutputOptions;
@@ -19,6 +20,7 @@ const remedies: Partial<Record<DriverError['code'], string>> = {
   'unknown-interface': 'Create it first: isthmus interface create. A new one needs the region to be up.',
   'already-attached': 'Detach it first: isthmus detach.',
   unavailable: 'Start the service: sudo isthmus up. Only root may use this socket.',
+  'no-such-target': 'Give the name that ip netns list shows, or the pid of a process in the namespace.',
 };
 
 /** One call to the agent. @throws Failure */
@@ -83,6 +85,7 @@ interface AttachOptions extends HostOptions {
 const numberIn = (name: string, text: string | undefined): number | undefined => {
   if (text === undefined) return undefined;
   if (!/^[0-9]{1,9}$/.test(text)) throw new Failure(2, `--${name} '${text}' is not a number.`);
+  if (name === 'pid' && !existsSync(`/proc/${text}`)) throw new Failure(1, `There is no process ${text}.`);
   return Number(text);
 };
 
@@ -104,6 +107,14 @@ export function register(program: Command): void {
     .action(async (text: string, options: AttachOptions) => {
       const target = targetOf(options);
       const mtu = numberIn('mtu', options.mtu);
+      if (mtu !== undefined && (mtu < 1280 || mtu > 65_535)) {
+        throw new Failure(2, `--mtu ${mtu} is out of range.`, { remedy: 'Use 1280 to 65535 bytes.' });
+      }
+      if (options.device !== undefined && !/^[A-Za-z0-9_.-]{1,15}$/.test(options.device)) {
+        throw new Failure(2, `--device '${options.device}' is not a device name.`, {
+          remedy: 'Use at most 15 letters, digits, dots, dashes and underscores.',
+        });
+      }
       const id = await portId(options, text);
       const request = {
         portId: id,
@@ -113,12 +124,14 @@ export function register(program: Command): void {
       };
       show(options, await onHost(options, (client) => client.call<AttachmentFact>('attach', request)));
     });
-  hostVerb(program, 'detach <interface>', 'take the workload off it (root)').action(
-    async (text: string, options: HostOptions) => {
+  hostVerb(program, 'detach <interface>', 'take the workload off it (root)')
+    .option('--json', 'print what was done')
+    .action(async (text: string, options: HostOptions) => {
       const id = await portId(options, text);
       await onHost(options, (client) => client.call('detach', { portId: id }));
-    },
-  );
+      if (options.json === true) printJson({ portId: id, state: 'detached' });
+      else printNote(`${id} is detached.`);
+    });
   hostVerb(program, 'attachments', 'what is attached where (root)')
     .option('--json', 'print the facts')
     .action(async (options: HostOptions) => {

@@ -14,22 +14,26 @@ async function printRanges(client: Client, options: TenantOptions, vpcId: string
 
 export function register(program: Command): void {
   const noun = program.command('cidr').description('the ranges of a VPC');
-  const change = (verb: string, summary: string, operation: string): void => {
-    tenantVerb(noun, `${verb} <vpc> <prefix>`, summary).action(
-      async (text: string, prefix: string, options: TenantOptions) => {
-        const client = clientFor(options);
-        const id = await idOf(client, 'vpc', text);
-        await client.post(pathOf('vpc', id, operation), { addressPrefix: prefix });
-        await printRanges(client, options, id);
-      },
-    );
-  };
-  change('add', 'add a range, IPv4 or IPv6', 'associateCidr');
+  tenantVerb(noun, 'add <vpc> <prefix...>', 'add ranges, IPv4 or IPv6, all or none').action(
+    async (text: string, addressPrefixes: readonly string[], options: TenantOptions) => {
+      const client = clientFor(options);
+      const id = await idOf(client, 'vpc', text);
+      await client.post(pathOf('vpc', id, 'associateCidr'), { addressPrefixes });
+      await printRanges(client, options, id);
+    },
+  );
   tenantVerb(noun, 'list <vpc>', 'list the ranges of a VPC')
     .alias('ls')
     .action(async (text: string, options: TenantOptions) => {
       const client = clientFor(options);
       await printRanges(client, options, await idOf(client, 'vpc', text));
     });
-  change('remove', 'remove a range that no subnet uses', 'disassociateCidr');
+  tenantVerb(noun, 'remove <vpc> <prefix>', 'remove a range that no subnet uses').action(
+    async (text: string, addressPrefix: string, options: TenantOptions) => {
+      const client = clientFor(options);
+      const id = await idOf(client, 'vpc', text);
+      await client.post(pathOf('vpc', id, 'disassociateCidr'), { addressPrefix });
+      await printRanges(client, options, id);
+    },
+  );
 }

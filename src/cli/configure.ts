@@ -54,13 +54,14 @@ async function set(name: string, options: SetOptions): Promise<void> {
   parseEndpoint(endpoint);
   const region = await answer(options.region, 'Region', before.region ?? defaultRegion);
   const accessKeyId = await answer(options.accessKey, 'Access key', before.accessKeyId);
+  const kept = options.secretKeyStdin === true || options.accessKey !== undefined ? undefined : before.secretAccessKey;
   const secretAccessKey = interactive
     ? await ask('Secret key', before.secretAccessKey, true)
-    : await firstLineOfStdin();
+    : (kept ?? (await firstLineOfStdin()));
   const caFile = options.caFile ?? before.caFile;
   if (accessKeyId === '' || secretAccessKey === '') {
     throw new Failure(2, 'A profile needs an access key and its secret.', {
-      remedy: 'Without a terminal: isthmus configure NAME --access-key ID --secret-key-stdin < FILE',
+      remedy: 'Without a terminal: isthmus configure set NAME --access-key ID --secret-key-stdin < FILE',
     });
   }
   const profile: Profile = {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { Failure } from './failure.ts';
-import { printText } from './output.ts';
+import { type OutputOptions, printJson, printText } from './output.ts';
 import { isRoot, type PlaceOptions, type Places, placeOptions, placesOf } from './places.ts';
 
 /** How long a process may take to end, in milliseconds. */
@@ -93,8 +93,19 @@ export function register(program: Command): void {
     .option('--data <path>', 'the store (default /var/lib/isthmus)')
     .option('--purge', 'remove the network and the store as well')
     .option('--yes', 'do not ask before the store is removed')
-    .action(async (options: PlaceOptions & { purge?: boolean; yes?: boolean }) => {
+    .option('--json', 'print what was done')
+    .action(async (options: PlaceOptions & OutputOptions & { purge?: boolean; yes?: boolean }) => {
       const places = placesOf(options);
+      const here = [places.runDir, places.data, `/run/netns/${places.namespace}`].filter((path) => existsSync(path));
+      if (here.length === 0) {
+        const roots = `/run/${places.namespace}`;
+        if (!isRoot() && existsSync(roots)) {
+          throw new Failure(2, `The installation in ${roots} is root's.`, { remedy: 'Run the same with sudo.' });
+        }
+        if (options.json === true) printJson({ stopped: false, purged: false });
+        else printText(`There is no installation in ${places.runDir}: nothing was done.\n`);
+        return;
+      }
       if (options.purge === true && options.yes !== true && existsSync(places.data)) {
         if (!process.stdin.isTTY) {
           throw new Failure(2, `--purge deletes the store in ${places.data}.`, { remedy: 'Say --yes as well.' });
@@ -106,6 +117,7 @@ export function register(program: Command): void {
       }
       const stopped = await stopService(places);
       if (options.purge === true) await purge(places);
+      if (options.json === true) return printJson({ stopped: stopped > 0, purged: options.purge === true });
       const network = options.purge === true ? 'Every trace is removed.' : 'The network keeps running.';
       printText(`${stopped === 0 ? 'No service was running.' : 'The service is stopped.'} ${network}\n`);
     });

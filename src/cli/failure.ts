@@ -2,7 +2,7 @@
  * How a command says no: one readable block on stderr and an exit code. Every expected failure of a command is a
  * `Failure`; anything else that is thrown is a fault of ours and shown as one.
  */
-import { escapeText, type Painter } from './terminal.ts';
+import { escapeJson, escapeText, type Painter } from './terminal.ts';
 
 /** 1: the service refused or a check failed. 2: wrong usage, or something missing around us. */
 export type FailureExit = 1 | 2;
@@ -39,4 +39,9 @@ export function renderFailure(failure: Failure, paint: Painter): string {
   );
   if (origin.length > 0) rows.push(paint('dim', `  ${escapeText(origin.join(' · '))}`));
   return `${rows.join('\n')}\n`;
+}
+
+/** The same for programs, which asked with `--json`: one line on stderr. */
+export function failureJson({ exitCode, message, detail }: Failure): string {
+  return `${escapeJson(JSON.stringify({ error: { exitCode, message, ...detail } }))}\n`;
 }

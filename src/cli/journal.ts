@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { AdminClient, type AdminOptions, adminOptions } from './admin.ts';
 import { Client, profileFor, type Query, type TenantOptions } from './client.ts';
 import { Failure } from './failure.ts';
-import { printList } from './output.ts';
+import { printList, printNote } from './output.ts';
 
 type ChangeObject =
   | { readonly op: 'put'; readonly resource: { readonly id: string } }
@@ -19,7 +19,7 @@ interface EntryObject {
 }
 interface JournalOptions extends AdminOptions, TenantOptions {
   readonly mine?: true;
-  readonly after: string;
+  readonly after?: string;
   readonly limit: string;
 }
 
@@ -29,7 +29,7 @@ const numberOf = (text: string, option: string): string => {
 };
 
 const changed = (entry: EntryObject): readonly string[] =>
-  entry.changes.map((change) => (change.op === 'put' ? change.resource.id : `–${change.id}`));
+  entry.changes.map((change) => (change.op === 'put' ? change.resource.id : `${change.id} gone`));
 
 export function register(program: Command): void {
   const journal = program.command('journal').description('what happened, oldest first: in the region, or your account');
@@ -38,18 +38,19 @@ export function register(program: Command): void {
     .option('-p, --profile <name>', 'with --mine: the profile to act as (ISTHMUS_PROFILE)')
     .option('--endpoint <url>', 'with --mine: the region to speak to')
     .option('--region <name>', 'with --mine: its name')
-    .option('--after <revision>', 'only what came after this revision', '0')
+    .option('--after <revision>', 'from this revision on, instead of the newest')
     .option('--limit <number>', 'at most so many entries, up to 1000', '100')
     .action(async (options: JournalOptions) => {
       const query: Query = [
-        ['afterRevision', numberOf(options.after, '--after')],
+        options.after === undefined ? ['latest', 'true'] : ['afterRevision', numberOf(options.after, '--after')],
         ['pageSize', numberOf(options.limit, '--limit')],
       ];
       const answer =
         options.mine === true
           ? await new Client(profileFor(options)).get('/journal', query)
           : await new AdminClient(options).call('GET', `/journal?${query.map((pair) => pair.join('=')).join('&')}`);
-      printList(options, (answer as { entries: readonly EntryObject[] }).entries, {
+      const { entries } = answer as { entries: readonly EntryObject[] };
+      printList(options, entries, {
         columns: [
           { title: 'REV', of: ({ revision }) => String(revision), align: 'right' },
           { title: 'TIME', of: ({ time }) => time },
@@ -60,5 +61,10 @@ export function register(program: Command): void {
         id: ({ revision }) => String(revision),
         none: 'Nothing happened since.',
       });
+      const full = String(entries.length) === options.limit && options.json !== true && options.quiet !== true;
+      if (full && options.after === undefined) printNote('The newest. From the beginning: isthmus journal --after 0.');
+      if (full && options.after !== undefined) {
+        printNote(`There may be more: isthmus journal --after ${entries.at(-1)?.revision}.`);
+      }
     });
 }

@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 import { AdminClient, type AdminOptions, accountPath, adminVerb } from './admin.ts';
 import { defaultEndpoint, parseEndpoint } from './client.ts';
+import { Failure } from './failure.ts';
 import { gone } from './nouns.ts';
 import { printJson, printList, printNote, printObject, printText } from './output.ts';
 import { changeProfiles, type Profile, readProfiles } from './profiles.ts';
@@ -54,7 +55,12 @@ export function register(program: Command): void {
     .action(async (text: string, options: CreateOptions) => {
       if (options.endpoint !== undefined) parseEndpoint(options.endpoint);
       const { description = '', saveProfile } = options;
-      if (saveProfile !== undefined) readProfiles(); // what is wrong with the file is said before a key is made
+      // What is wrong with the file is said before a key is made.
+      if (saveProfile !== undefined && readProfiles().profiles[saveProfile] !== undefined) {
+        throw new Failure(2, `There is a profile '${saveProfile}' already; its secret would be lost.`, {
+          remedy: `Choose another name, or forget it first: isthmus configure delete ${saveProfile}.`,
+        });
+      }
       const client = new AdminClient(options);
       const { accountId } = await client.account(text);
       const key = (await client.call('POST', accountPath(accountId, '/keys'), { description })) as NewKey;

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { type CommandEntry, commonOptions } from './command.ts';
-import { Failure, renderFailure } from './failure.ts';
+import { Failure, failureJson, renderFailure } from './failure.ts';
 import { painterFor } from './terminal.ts';
 
 const resources = 'Build networks (with a profile):';
@@ -85,14 +85,18 @@ async function main(given: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has said what is wrong
     if (!(error instanceof Failure)) throw error;
-    process.stderr.write(renderFailure(error, painterFor(process.stderr)));
+    const plain = args.includes('--json') ? failureJson(error) : renderFailure(error, painterFor(process.stderr));
+    process.stderr.write(plain);
     return error.exitCode;
   }
 }
 
-// Whoever reads our output may stop early, as in `isthmus vpc list | head -1`.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
-});
+// Whoever reads our output may stop early, as in `isthmus vpc list | head -1`, or close the terminal. A command that has
+// something to clean up listens for hang-ups; for the others there is nothing left to do.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+    if (!process.emit('SIGHUP', 'SIGHUP')) process.exit(process.exitCode ?? 0);
+  });
+}
 process.exitCode = await main(process.argv.slice(2));

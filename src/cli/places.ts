@@ -1,6 +1,7 @@
 /** Where an installation keeps things, by its name: several may live on one host. Shared by the service's commands. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { commonOptions } from './command.ts';
 import { Failure } from './failure.ts';
@@ -26,7 +27,7 @@ export const placeOptions = (command: Command): Command =>
   command
     .optionsGroup(commonOptions)
     .option(...instanceOption)
-    .option('--run-dir <path>', 'sockets and pinned tables (default /run/isthmus)')
+    .option('--run-dir <path>', 'sockets, pinned tables and, without --data, the store (default /run/isthmus)')
     .optionsGroup('Options:');
 
 export const isRoot = (): boolean => process.geteuid?.() === 0;
@@ -41,11 +42,24 @@ export function placesOf(options: PlaceOptions): Places {
   const name = instance === undefined ? 'isthmus' : `isthmus-${instance}`;
   const home = process.env['HOME'] ?? '/tmp';
   const run = process.env['XDG_RUNTIME_DIR'] ?? `/tmp/isthmus-${process.geteuid?.()}`;
-  return {
-    namespace: name,
-    runDir: runDir ?? (isRoot() ? `/run/${name}` : join(run, name)),
-    data: data ?? (isRoot() ? `/var/lib/${name}` : join(process.env['XDG_DATA_HOME'] ?? `${home}/.local/share`, name)),
-  };
+  const usual = isRoot() ? `/run/${name}` : join(run, name);
+  const chosen = runDir === undefined ? usual : resolve(runDir);
+  if (chosen !== usual) {
+    // An installation of its own, whatever its name: nothing of it may be another's.
+    const mark = createHash('sha256').update(chosen).digest('hex').slice(0, 10);
+    return { namespace: `isthmus-${mark}`, runDir: chosen, data: data ?? join(chosen, 'store') };
+  }
+  const store = isRoot() ? `/var/lib/${name}` : join(process.env['XDG_DATA_HOME'] ?? `${home}/.local/share`, name);
+  return { namespace: name, runDir: chosen, data: data ?? store };
+}
+
+/** Runs `stop` at the first signal that asks for the end. A hang-up counts unless our parent ignores it (nohup). */
+export function onEnd(stop: (signal: NodeJS.Signals) => void): void {
+  const ignored = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  const hangUp = (BigInt(`0x${ignored}`) & 1n) === 0n;
+  for (const signal of ['SIGINT', 'SIGTERM', ...(hangUp ? (['SIGHUP'] as const) : [])] as const) {
+    process.on(signal, () => stop(signal));
+  }
 }
 
 export const sockets = (runDir: string) => ({

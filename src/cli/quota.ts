@@ -5,7 +5,7 @@ import { AdminClient, type AdminOptions, accountPath, adminVerb } from './admin.
 import { type Client, clientFor, type Query, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import { idOf } from './nouns.ts';
-import { printList, printNote } from './output.ts';
+import { printJson, printList, printNote } from './output.ts';
 
 interface QuotaObject {
   readonly type: string;
@@ -79,6 +79,8 @@ export function register(program: Command): void {
       const client = new AdminClient(options);
       const path = accountPath((await client.account(text)).accountId, `/quotas/${typeOf(type)}`);
       await client.call('PUT', path, { maxLimit: limit === 'default' ? null : Number(limit) });
-      printNote(`Quota ${type} of ${text} is ${limit}.`);
+      if (options.json === true)
+        printJson({ account: text, type, maxLimit: limit === 'default' ? null : Number(limit) });
+      else printNote(`Quota ${type} of ${text} is ${limit}.`);
     });
 }

@@ -13,16 +13,19 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { checkListening, ListenError } from '../api/address.ts';
 import { Failure } from './failure.ts';
 import { Keeper } from './keeper.ts';
 import { printText } from './output.ts';
 import {
   isRoot,
+  onEnd,
   type PlaceOptions,
   type Places,
   placeOptions,
@@ -127,6 +130,10 @@ export async function startService(options: UpOptions, say: (text: string) => vo
   if (options.driver !== 'ebpf' && options.driver !== 'fake') {
     throw new Failure(2, `--driver '${options.driver}' is not known.`, { remedy: 'Use ebpf or fake.' });
   }
+  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(options.region)) {
+    throw new Failure(2, `--region '${options.region}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 32.' });
+  }
+  demandAddress(options);
   if (options.driver === 'ebpf') await demandKernel();
   const user = isRoot()
     ? serviceUser(options.user)
@@ -134,6 +141,7 @@ export async function startService(options: UpOptions, say: (text: string) => vo
   prepareDirectories(places, user);
   const logPath = options.log ?? join(places.runDir, 'isthmus.log');
   const logFd = logPath === '-' ? 2 : openSync(logPath, 'a', 0o640);
+  const logStart = logPath === '-' ? 0 : statSync(logPath).size;
   const stdio = ['ignore', logFd, logFd, 'ipc'] as const;
   const keepers: Keeper[] = [];
   const stop = async (): Promise<void> => {
@@ -169,16 +177,26 @@ export async function startService(options: UpOptions, say: (text: string) => vo
   } catch (error) {
     await stop();
     throw new Failure(2, `The service did not start: ${error instanceof Error ? error.message : String(error)}.`, {
-      lines: lastWords(logPath),
+      lines: lastWords(logPath, logStart),
       remedy: logPath === '-' ? '' : `The whole log: ${logPath}. What the host lacks: isthmus doctor.`,
     });
   }
 }
 
-/** The last fatal line of a log, if it says something. */
-function lastWords(path: string): readonly string[] {
+/** @throws Failure before anything is made */
+function demandAddress({ listen, tlsCert, tlsKey, insecure }: UpOptions): void {
+  try {
+    checkListening({ address: listen, tlsCert, tlsKey, insecure });
+  } catch (error) {
+    if (!(error instanceof ListenError)) throw error;
+    throw new Failure(2, error.message, { remedy: error.remedy });
+  }
+}
+
+/** The last fatal lines of a log, if they say something. @param start where this run's part of it begins */
+function lastWords(path: string, start: number): readonly string[] {
   if (path === '-') return [];
-  const lines = readFileSync(path, 'utf8').trim().split('\n').slice(-20);
+  const lines = readFileSync(path).subarray(start).toString().trim().split('\n').slice(-20);
   const fatal = lines
     .map((line) => {
       try {
@@ -230,9 +248,8 @@ export function register(program: Command): void {
           '',
         ].join('\n'),
       );
-      await new Promise<void>((resolve) => {
-        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-      });
+      await new Promise<void>((resolve) => onEnd(() => resolve()));
       await service.stop();
+      printText('The service is stopped. The network keeps running.\n');
     });
 }

@@ -161,7 +161,7 @@ export const errors = {
     http: 400,
     status: 'FAILED_PRECONDITION',
     text: '{cidr} would limit VPC {vpc}, but subnet {subnet} ({subnetCidr}) lies outside.',
-    remedy: 'Add a CIDR that holds every subnet, or delete the subnet.',
+    remedy: 'Add in one step CIDRs that together hold every subnet, or delete the subnet.',
   },
   'vpc-has-subnets': {
     http: 400,

@@ -186,7 +186,7 @@ export class Region implements RegionService {
   }
 
   async journal(query: {
-    readonly afterRevision: number;
+    readonly afterRevision: number | null;
     readonly limit: number;
     readonly account?: AccountId;
   }): Promise<readonly JournalEntry[]> {

@@ -70,9 +70,9 @@ export interface RegionService {
   submit(command: Command, context: CommandContext): Promise<Outcome>;
   /** The secret of an access key, for signature checks; undefined when there is no such key. */
   secretOf(keyId: string): string | undefined;
-  /** Entries after a revision, oldest first. @param account only this account's; undefined means all (operator). */
+  /** Entries after a revision (null: the newest), oldest first. @param account only this account's; undefined means all (operator). */
   journal(query: {
-    readonly afterRevision: number;
+    readonly afterRevision: number | null;
     readonly limit: number;
     readonly account?: AccountId;
   }): Promise<readonly JournalEntry[]>;

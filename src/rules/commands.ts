@@ -53,7 +53,13 @@ export type TenantCommand =
       /** Drops all CIDRs; the range is then that of the subnets. */
       readonly unlimited?: boolean;
     }
-  | { readonly kind: 'add-cidr'; readonly vpcId: VpcId; readonly cidr: Prefix }
+  | {
+      readonly kind: 'add-cidr';
+      readonly vpcId: VpcId;
+      readonly cidr: Prefix;
+      /** Further ones in the same step: an unlimited VPC may need one of each family at once. */
+      readonly more?: readonly Prefix[];
+    }
   | { readonly kind: 'remove-cidr'; readonly vpcId: VpcId; readonly cidr: Prefix }
   | { readonly kind: 'delete-vpc'; readonly vpcId: VpcId; readonly cascade: boolean }
   | {

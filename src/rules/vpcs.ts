@@ -60,19 +60,23 @@ export function addCidr(command: Of<'add-cidr'>, context: RuleContext): Decision
   const { state } = context;
   const vpc = owned(context, 'vpc', command.vpcId);
   if (isRefusal(vpc)) return vpc;
-  const { cidr } = command;
-  const other = vpc.cidrs.find((own) => overlaps(own, cidr));
-  if (other !== undefined) return refuse('cidr-overlap', { cidr, other, vpc: vpc.id });
-  const over = checkQuota(state, vpc.accountId, 'cidr', vpc.id, vpc.cidrs.length);
+  const added = [command.cidr, ...(command.more ?? [])];
+  const cidrs = [...vpc.cidrs];
+  for (const cidr of added) {
+    const other = cidrs.find((own) => overlaps(own, cidr));
+    if (other !== undefined) return refuse('cidr-overlap', { cidr, other, vpc: vpc.id });
+    cidrs.push(cidr);
+  }
+  const over = checkQuota(state, vpc.accountId, 'cidr', vpc.id, vpc.cidrs.length, added.length);
   if (over !== null) return over;
-  const cidrs = [...vpc.cidrs, cidr];
   for (const subnet of state.children('subnet', vpc.id)) {
     const outside = subnet.cidrs.find((own) => !cidrs.some((range) => contains(range, own)));
     if (outside !== undefined) {
+      const cidr = added.join(', ');
       return refuse('cidr-excludes-subnet', { cidr, vpc: vpc.id, subnet: subnet.id, subnetCidr: outside });
     }
   }
-  const growth = checkGrowth(context, vpc, [cidr]);
+  const growth = checkGrowth(context, vpc, added);
   if (growth !== null) return growth;
   const draft = new Draft(state);
   draft.put({ ...vpc, cidrs });

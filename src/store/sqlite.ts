@@ -159,15 +159,17 @@ export class SqliteStore implements Store {
     this.#revision = entry.revision;
   }
 
-  entriesAfter(revision: number, limit: number, account?: AccountId): readonly StoredEntry[] {
+  entriesAfter(revision: number | null, limit: number, account?: AccountId): readonly StoredEntry[] {
     const columns = 'revision, time, account, principal, operation, request_id, changes';
+    const order = revision === null ? 'order by revision desc' : 'order by revision';
     const select = `select ${columns} from journal where`;
     const rows =
       account === undefined
-        ? this.#db.prepare(`${select} revision > ? order by revision limit ?`).all(revision, limit)
+        ? this.#db.prepare(`${select} revision > ? ${order} limit ?`).all(revision ?? 0, limit)
         : this.#db
-            .prepare(`${select} account = ? and revision > ? order by revision limit ?`)
-            .all(account, revision, limit);
+            .prepare(`${select} account = ? and revision > ? ${order} limit ?`)
+            .all(account, revision ?? 0, limit);
+    if (revision === null) rows.reverse();
     return rows.map((row) => ({
       revision: Number(row['revision']),
       time: String(row['time']),

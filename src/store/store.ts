@@ -31,6 +31,7 @@ export interface Store {
   secrets(): ReadonlyMap<string, string>;
   /** @throws when the entry's revision is not the next one, or the disk fails; nothing is then stored. */
   commit(entry: StoredEntry, secrets: readonly SecretChange[]): void;
-  entriesAfter(revision: number, limit: number, account?: AccountId): readonly StoredEntry[];
+  /** Oldest first. @param revision only what came after it; null: the newest `limit` there are */
+  entriesAfter(revision: number | null, limit: number, account?: AccountId): readonly StoredEntry[];
   close(): void;
 }

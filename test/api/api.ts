@@ -9,7 +9,7 @@ import { type Listening, listen } from '../../src/api/listen.ts';
 import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
 import { Reconciler } from '../../src/dataplane/reconciler.ts';
 import { isRefusal } from '../../src/model/errors.ts';
-import type { AccountId } from '../../src/model/ids.ts';
+import type { AccountId, PortId } from '../../src/model/ids.ts';
 import { Region } from '../../src/region/region.ts';
 import type { Command } from '../../src/rules/commands.ts';
 import { SqliteStore } from '../../src/store/sqlite.ts';
@@ -43,8 +43,11 @@ export class Api {
   /** Everything that was logged. */
   readonly log: string[];
 
-  private constructor(region: Region, server: Listening, log: string[]) {
+  readonly #plane: Reconciler;
+
+  private constructor(region: Region, plane: Reconciler, server: Listening, log: string[]) {
     this.region = region;
+    this.#plane = plane;
     this.#server = server;
     this.log = log;
   }
@@ -62,7 +65,7 @@ export class Api {
     });
     const log = pino({ level: 'trace' }, sink);
     const server = await listen({ region, log, address: '127.0.0.1:0', auth });
-    const api = new Api(region, server, lines);
+    const api = new Api(region, plane, server, lines);
     ending.after(async () => {
       api.#agent.destroy();
       await server.close();
@@ -88,6 +91,11 @@ export class Api {
   }
   async tenant(name: string): Promise<Key> {
     return this.key((await this.operate({ kind: 'create-account', name })).id as AccountId);
+  }
+
+  /** Puts a workload of the data plane in memory on an interface. */
+  async attach(portId: string): Promise<void> {
+    await this.#plane.attach({ portId: portId as PortId, target: { kind: 'netns', name: portId } });
   }
 
   /** A request as it would be sent, signed. @param path below the region: `/vpcs/` */

@@ -214,4 +214,6 @@ test('the journal shows an account its own changes and nobody else’s', async (
   }
   const later = await api.done(red, 'GET', `/journal?afterRevision=${entries[1].revision}&pageSize=2`);
   assert.deepEqual(later.entries, entries.slice(2, 4));
+  const newest = await api.done(red, 'GET', '/journal?latest=true&pageSize=2');
+  assert.deepEqual(newest.entries, entries.slice(-2), 'oldest first, even so');
 });

@@ -101,7 +101,8 @@ export class TestPlane {
     return this.#programs[name];
   }
   ip(...args: readonly string[]): void {
-    execFileSync('ip', ['-n', this.#name, ...args], { timeout: 10_000, stdio: ['ignore', 'ignore', 'pipe'] });
+    const inside = [`--net=/run/netns/${this.#name}`, 'ip', ...args]; // `ip -n` remounts /, which a chroot cannot
+    execFileSync('nsenter', inside, { timeout: 10_000, stdio: ['ignore', 'ignore', 'pipe'] });
   }
   inside<T>(work: () => T): T {
     return inside(this.#namespace, work);

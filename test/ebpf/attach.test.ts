@@ -38,6 +38,20 @@ test('attach refuses what it cannot do, and says which', { skip: cannotRun }, as
   assert.deepEqual((await lab.driver.observe()).damage, []);
 });
 
+test('the private namespace is no workload', { skip: cannotRun }, async (t) => {
+  const lab = await Lab.start(t);
+  const { sketch, r1 } = twoSites();
+  await lab.become(sketch.network());
+  const target = { kind: 'netns', name: lab.options.namespaceName } as const;
+  await assert.rejects(lab.driver.attach({ portId: r1, target }), code('no-such-target'));
+  await assert.rejects(
+    lab.driver.attach({ portId: r1, target: { kind: 'pid', pid: 4_000_000 } }),
+    code('no-such-target'),
+  );
+  assert.deepEqual(lab.hostDevices(), ['lo']);
+  await lab.attach(r1);
+});
+
 test('a workload that dies is noticed, its entries go, and it can come back', { skip: cannotRun }, async (t) => {
   const lab = await Lab.start(t);
   const { sketch, r1, b1 } = twoSites();

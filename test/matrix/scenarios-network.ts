@@ -160,6 +160,14 @@ export const networkScenarios: readonly Scenario[] = [
       await w.give(a.vpcId, { kind: 'modify-vpc', vpcId: a.vpcId, unlimited: true });
       await step();
       assert.equal(await w.sends(b.portId, a.portId), 'delivered');
+      // And back: its subnet has both families, so neither range would hold it alone.
+      const [cidr, ...more] = a.cidrs.map(prefix);
+      assert.ok(cidr !== undefined);
+      const alone = { kind: 'add-cidr', vpcId: a.vpcId, cidr } as const;
+      assert.equal(await w.refused(a.vpcId, alone), 'cidr-excludes-subnet');
+      await w.give(a.vpcId, { ...alone, more });
+      await step();
+      assert.equal(await w.sends(b.portId, a.portId), 'delivered');
     },
   },
   {

@@ -14,9 +14,13 @@ import type { Family } from '../../src/model/ip.ts';
 /** Port on which every workload receives probes. */
 export const probePort = 9;
 
-/** What root does by hand in a namespace: `ip` or `tc` with these arguments. */
+/**
+ * What root does by hand in a namespace: `ip` or `tc` with these arguments. Not by their own option `-n`, which remounts
+ * `/` and cannot where that is no mount, as in a chroot.
+ */
 export function byHand(program: 'ip' | 'tc', namespace: string, ...args: readonly string[]): string {
-  return execFileSync(program, ['-n', namespace, ...args], { timeout: 10_000, stdio: 'pipe' }).toString();
+  const inside = [`--net=/run/netns/${namespace}`, program, ...args];
+  return execFileSync('nsenter', inside, { timeout: 10_000, stdio: 'pipe' }).toString();
 }
 
 export class Workload {

@@ -6,6 +6,7 @@ import Type from 'typebox';
 import type { AccountId } from '../../model/ids.ts';
 import type { Change } from '../../model/resources.ts';
 import { type Operation, Text, tenantOf, withoutBody } from '../operation.ts';
+import type { Query } from '../query.ts';
 
 const bookkeeping = new Set(['half-identity', 'client-token']);
 
@@ -35,6 +36,14 @@ export const JournalEntries = Type.Object({
 export const JournalQuery = Type.Object({
   afterRevision: Type.Optional(Type.Integer({ minimum: 0, default: 0 })),
   pageSize: Type.Optional(Type.Integer({ minimum: 1, maximum: journalQuery.max, default: journalQuery.fallback })),
+  latest: Type.Optional(Type.Boolean({ description: 'The newest entries, whatever afterRevision says' })),
+});
+/** What a request for entries asks for. */
+export const journalRange = (query: Query): { readonly afterRevision: number | null; readonly limit: number } => ({
+  afterRevision: query.flag('latest')
+    ? null
+    : query.integer('afterRevision', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 }),
+  limit: query.integer('pageSize', { min: 1, ...journalQuery }),
 });
 
 export const journalOperations: readonly Operation[] = [
@@ -50,11 +59,7 @@ export const journalOperations: readonly Operation[] = [
     },
     async (call) => {
       const { accountId } = tenantOf(call);
-      const entries = await call.region.journal({
-        afterRevision: call.query.integer('afterRevision', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 }),
-        limit: call.query.integer('pageSize', { min: 1, ...journalQuery }),
-        account: accountId,
-      });
+      const entries = await call.region.journal({ ...journalRange(call.query), account: accountId });
       return {
         entries: entries.map((entry) => ({
           ...entry,

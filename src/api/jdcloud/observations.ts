@@ -3,7 +3,7 @@
  * trace ends: what a peer's VPC does with a packet is its owner's to see.
  */
 import Type from 'typebox';
-import { familyOf } from '../../model/ip.ts';
+import { type Address, bitsOf, containsAddress, familyOf, type Mac, type Prefix, rangeOf } from '../../model/ip.ts';
 import { gatewayMac } from '../../model/network-spec.ts';
 import { addressIn } from '../fields.ts';
 import { type Call, type Operation, own, Text, tenantOf, withoutBody } from '../operation.ts';
@@ -21,6 +21,17 @@ const Trace = Type.Object({
   ),
 });
 
+const broadcastMac = 'ff:ff:ff:ff:ff:ff' as Mac;
+const manyStations = ['224.0.0.0/4', '255.255.255.255/32', 'ff00::/8'] as readonly string[] as readonly Prefix[];
+
+/** Whether a workload sends this to one station: multicast and the broadcast of its subnet it sends to all. */
+function oneStation(call: Call, subnetId: string, destination: Address): boolean {
+  const cidrs = call.region.state.get('subnet', subnetId)?.cidrs ?? [];
+  const { bits, family } = bitsOf(destination);
+  const broadcast = cidrs.some((own) => rangeOf(own).family === family && family === 4 && rangeOf(own).last === bits);
+  return !broadcast && !manyStations.some((range) => containsAddress(range, destination));
+}
+
 async function trace(call: Call): Promise<object> {
   const port = own(call, 'interface', call.params['networkInterfaceId'] ?? '');
   const text = call.query.get('destination');
@@ -32,7 +43,7 @@ async function trace(call: Call): Promise<object> {
     call.region.trace({
       from: port.id,
       sourceMac: port.mac,
-      destinationMac: gatewayMac,
+      destinationMac: oneStation(call, port.subnetId, destination) ? gatewayMac : broadcastMac,
       source,
       destination,
       ttl: 64,

@@ -18,7 +18,7 @@ import {
   withBody,
   withoutBody,
 } from '../operation.ts';
-import { rejectField } from '../refused.ts';
+import { reject, rejectField } from '../refused.ts';
 import { VpcObject, vpcView } from './objects.ts';
 
 const filters: Filters<Vpc> = { vpcIds: (vpc) => vpc.id, vpcNames: (vpc) => vpc.name };
@@ -132,12 +132,17 @@ export const vpcOperations: readonly Operation[] = [
       method: 'POST',
       path: '/vpcs/{vpcId}:associateCidr',
       tag,
-      summary: 'Add a CIDR to a VPC (extension)',
+      summary: 'Add CIDRs to a VPC, all or none (extension)',
     },
-    Type.Object({ addressPrefix: Text }),
+    Type.Object({
+      addressPrefix: Type.Optional(Text),
+      addressPrefixes: Type.Optional(Texts('Several, IPv4 or IPv6', 20)),
+    }),
     async (call) => {
       const vpcId = pathId('vpc', call.params['vpcId'] ?? '');
-      await submit(call, { kind: 'add-cidr', vpcId, cidr: networkIn('addressPrefix', call.body.addressPrefix) });
+      const [cidr, ...more] = cidrsIn(call.body.addressPrefix, call.body.addressPrefixes);
+      if (cidr === undefined) return reject('missing-argument', { field: 'addressPrefix' });
+      await submit(call, { kind: 'add-cidr', vpcId, cidr, ...(more.length === 0 ? {} : { more }) });
     },
   ),
   withBody(

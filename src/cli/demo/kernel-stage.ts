@@ -14,7 +14,7 @@ import { type Address, macOf } from '../../model/ip.ts';
 import { defaultMtu } from '../../model/network-spec.ts';
 import { AdminClient } from '../admin.ts';
 import { purge } from '../down.ts';
-import { sockets } from '../places.ts';
+import { placesOf, sockets } from '../places.ts';
 import { startService } from '../up.ts';
 import type { Stage, Throughput, Workload } from './stage.ts';
 import { exitsOf, type TenantKey, tenantWith } from './tenant.ts';
@@ -36,7 +36,6 @@ export async function kernelStage(): Promise<Stage> {
     listen: '127.0.0.1:0',
     region,
     driver: 'ebpf',
-    instance: `demo-${mark}`,
     runDir,
     data: join(home, 'data'),
   };
@@ -47,7 +46,7 @@ export async function kernelStage(): Promise<Stage> {
   const removeAll = async (): Promise<void> => {
     for (const process_ of processes.values()) await process_.close();
     for (const name of namespaces) if (existsSync(`/run/netns/${name}`)) deleteNamed(name);
-    await purge({ namespace: `isthmus-demo-${mark}`, runDir, data: options.data });
+    await purge(placesOf(options));
     for (const path of environments) rmSync(path, { force: true });
     rmdirSync(home);
   };

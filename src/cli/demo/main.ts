@@ -1,6 +1,7 @@
 /** `isthmus demo`: sets the stage, plays the story, and removes every trace, however it ends. */
 import type { Command } from 'commander';
 import { Failure } from '../failure.ts';
+import { onEnd } from '../places.ts';
 import { createPage } from './page.ts';
 import type { Stage } from './stage.ts';
 import { playStory } from './story.ts';
@@ -31,7 +32,7 @@ export function register(program: Command): void {
       const interrupted = new Promise<string>((resolve) => {
         interrupt = resolve;
       });
-      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt(signal));
+      onEnd(interrupt);
 
       const stage = await setStage(options.driver);
       try {
@@ -41,6 +42,8 @@ export function register(program: Command): void {
         if (typeof outcome === 'string') {
           story.catch(() => {}); // its workloads go from under it
           process.exitCode = 130;
+          page.plain('');
+          page.plain('Interrupted; what was made is removed.');
           return;
         }
         page.plain('');
@@ -50,6 +53,8 @@ export function register(program: Command): void {
             : `${page.failed} of ${page.failed + page.passed} checks did not hold.`,
         );
         process.exitCode = page.failed === 0 ? 0 : 1;
+        if (stage.kind === 'memory')
+          page.plain('It was all in memory, and ends here: with root, isthmus demo stays up.');
         if (options.exit === true || stage.kind === 'memory') return;
         page.plain('');
         page.plain('It is all still running. In another terminal, as root, try:');

@@ -3,7 +3,7 @@
  * workload's. Owns their making, watching and removal. Every device of ours carries an alias with the installation and
  * the interface; what does not is never touched.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import * as bpf from '../../kernel/bpf.ts';
 import * as link from '../../kernel/link.ts';
 import { Netlink } from '../../kernel/netlink.ts';
@@ -151,6 +151,9 @@ export class Attachments {
     }
     const workload = openTarget(target);
     try {
+      if (fstatSync(workload).ino === fstatSync(this.#namespace).ino) {
+        throw new DriverError('no-such-target', `${text} is the namespace of the service itself: name the workload's`);
+      }
       return this.#make(registration, spec, { workload, device, mtu, text });
     } finally {
       closeSync(workload);

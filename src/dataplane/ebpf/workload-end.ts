@@ -31,8 +31,13 @@ export function openTarget(target: Target): number {
   try {
     return target.kind === 'netns' ? openNamed(target.name) : openOfProcess(target.pid);
   } catch (cause) {
-    const remedy = 'make it first (ip netns add NAME)';
-    throw new DriverError('no-such-target', `there is no ${targetText(target)}: ${remedy}`, { cause });
+    const text = targetText(target);
+    const { code = '', message } = cause as NodeJS.ErrnoException;
+    if (code === 'EACCES' || code === 'EPERM') {
+      throw new DriverError('no-such-target', `${text} may not be entered: ${message}`, { cause });
+    }
+    const remedy = target.kind === 'netns' ? ': make it first (ip netns add NAME)' : ': no such process';
+    throw new DriverError('no-such-target', `there is no ${text}${remedy}`, { cause });
   }
 }
 

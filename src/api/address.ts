@@ -1,0 +1,54 @@
+/** Where the API may listen. Knows no server: the command line asks it before anything is started. */
+import { isIPv4, isIPv6 } from 'node:net';
+
+/** Why the service cannot listen as asked: for the operator, with what to do. */
+export class ListenError extends Error {
+  readonly remedy: string;
+  constructor(message: string, remedy: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ListenError';
+    this.remedy = remedy;
+  }
+}
+
+/** Splits `HOST:PORT`. @throws ListenError */
+function parseAddress(address: string): { readonly host: string; readonly port: number } {
+  const form = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(address);
+  const host = form?.[1] ?? form?.[2] ?? '';
+  const port = Number(form?.[3] ?? -1);
+  if (form === null || port > 65_535 || (form[1] !== undefined && !isIPv6(host))) {
+    throw new ListenError(
+      `'${address}' is not a listen address.`,
+      'Write HOST:PORT, e.g. 127.0.0.1:7788 or [::1]:7788.',
+    );
+  }
+  return { host, port };
+}
+
+/** Whether only this machine can reach the address. A name is trusted only when it is `localhost`. */
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+
+export interface Listen {
+  /** `HOST:PORT`, IPv6 in brackets; port 0 takes any free one. */
+  readonly address: string;
+  /** Paths of PEM files. Both or none. */
+  readonly tlsCert?: string | undefined;
+  readonly tlsKey?: string | undefined;
+  readonly insecure?: boolean | undefined;
+}
+
+/** @throws ListenError when the service must not, or cannot, listen so */
+export function checkListening(of: Listen): { readonly host: string; readonly port: number } {
+  const { host, port } = parseAddress(of.address);
+  if ((of.tlsCert === undefined) !== (of.tlsKey === undefined)) {
+    throw new ListenError('Only one of certificate and key is given.', 'Give both --tls-cert and --tls-key.');
+  }
+  if (of.tlsCert === undefined && !isLoopback(host) && of.insecure !== true) {
+    throw new ListenError(
+      `Plain HTTP on ${host} would show every request to the network.`,
+      'Give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure if something else encrypts.',
+    );
+  }
+  return { host, port };
+}
