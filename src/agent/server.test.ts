@@ -117,7 +117,7 @@ test('lines that are no request are answered with their fault and reach nothing'
     '{"id":1,"method":"sync","params":{"revision":-1,"full":true,"vpcs":[],"removed":[]}}',
     deep,
   ];
-  for (const answer of await say(agent.path, bad)) assert.match(JSON.stringify(answer), /"refused: /);
+  for (const answer of await say(agent.path, bad)) assert.match(JSON.stringify(answer), /"the request is not right: /);
   assert.deepEqual(agent.asked, []);
   const [good] = await say(agent.path, ['{"id":9,"method":"probe","params":{}}']);
   assert.deepEqual(good, { id: 9, result: {} }, 'control');

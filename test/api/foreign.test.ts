@@ -150,7 +150,8 @@ test('8. of a VPC that one was told the id of, nothing but its existence shows b
   const [mine, theirs] = [await estate(api, red, 1), await estate(api, blue, 2)];
   const towards = { vpcPeeringName: 'p', vpcId: mine['vpcId'], remoteVpcId: theirs['vpcId'] };
   const { vpcPeering } = await api.done(red, 'POST', '/vpcPeerings', towards);
-  const hidden = [theirs['cidr'] ?? '', 'v2', blue.accountId];
+  await api.done(blue, 'PATCH', `/vpcs/${theirs['vpcId']}`, { vpcName: 'NobodysBusiness' });
+  const hidden = [theirs['cidr'] ?? '', 'NobodysBusiness', blue.accountId];
   const shown = async (): Promise<string> =>
     (await api.call(red, 'GET', `/vpcPeerings/${vpcPeering.vpcPeeringId}`)).text;
   for (const secret of hidden) assert.ok(!(await shown()).includes(secret), secret);

@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test';
 import { AdminClient } from '../../src/cli/admin.ts';
 import { Client } from '../../src/cli/client.ts';
 import { purge } from '../../src/cli/down.ts';
-import { type Places, sockets } from '../../src/cli/places.ts';
+import { type Places, placesOf, sockets } from '../../src/cli/places.ts';
 import { type Service, startService, type UpOptions } from '../../src/cli/up.ts';
 import { AgentClient } from '../../src/dataplane/agent-client.ts';
 import type { Observed } from '../../src/dataplane/driver.ts';
@@ -37,7 +37,7 @@ export interface Pair {
 
 export class House {
   readonly home: string;
-  readonly options: UpOptions & { readonly runDir: string; readonly data: string; readonly instance: string };
+  readonly options: UpOptions & { readonly runDir: string; readonly data: string };
   readonly places: Places;
   readonly admin: AdminClient;
   #service: Service | null = null;
@@ -45,14 +45,13 @@ export class House {
   readonly #streams = new Set<Stream>();
 
   private constructor() {
-    const instance = `t-${randomBytes(3).toString('hex')}`;
     this.home = mkdtempSync(join(tmpdir(), 'house-'));
     chmodSync(this.home, 0o755);
     const [runDir, data] = [join(this.home, 'run'), join(this.home, 'data')];
     // A port that stays the same over restarts of the region.
     const listen = `127.0.0.1:${20_000 + (randomBytes(2).readUInt16LE() % 10_000)}`;
-    this.options = { listen, region: 'test-1', driver: 'ebpf', instance, runDir, data };
-    this.places = { namespace: `isthmus-${instance}`, runDir, data };
+    this.options = { listen, region: 'test-1', driver: 'ebpf', runDir, data };
+    this.places = placesOf(this.options);
     this.admin = new AdminClient({ socket: sockets(runDir).admin });
   }
 
