@@ -46,8 +46,11 @@ export class Sandbox {
   #run(command: string, ...args: readonly string[]): void {
     execFileSync(command, args, { timeout: 10_000, stdio: ['ignore', 'ignore', 'pipe'] });
   }
+  /** `ip` with these arguments; `-n NAME` enters the namespace without remounting /, which a chroot cannot. */
   ip(...args: readonly string[]): void {
-    this.#run('ip', ...args);
+    const [first, name = '', ...rest] = args;
+    if (first === '-n') this.#run('nsenter', `--net=/run/netns/${name}`, 'ip', ...rest);
+    else this.#run('ip', ...args);
   }
 
   /** A name that no one else uses. */

@@ -23,7 +23,7 @@ const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
 mkdirSync(runDir, { recursive: true, mode: 0o755 });
 if (!lockFile(join(runDir, 'agent.lock'))) {
-  log.fatal(`another agent runs in ${runDir}: stop it first`);
+  log.fatal(`another agent runs in ${runDir}: stop it first, with isthmus down`);
   process.exit(2);
 }
 writeFileSync(join(runDir, 'agent.pid'), `${process.pid}\n`);

@@ -90,7 +90,7 @@ async function rehearse(): Promise<void> {
 
 process.umask(0o077);
 // First of all the locks: whoever does not get them leaves what belongs to the other region as it is.
-if (!lockFile(join(runDir, 'region.lock'))) fail(`another region runs in ${runDir}: stop it first`);
+if (!lockFile(join(runDir, 'region.lock'))) fail(`another region runs in ${runDir}: stop it first, with isthmus down`);
 if (!asUser(() => lockFile(join(data, 'lock')))) fail(`another region runs on the store in ${data}: stop it first`);
 // The operator's path is fixed; the socket itself lies where the region's user may make it.
 const adminLink = join(runDir, 'admin.sock');

@@ -17,8 +17,8 @@ export interface AdminOptions extends OutputOptions {
 
 /** The service's own socket; for others than root one of their own, if they run one. */
 function socketOf(options: AdminOptions, env: NodeJS.ProcessEnv): string {
-  const given = options.socket ?? env['ISTHMUS_SOCKET'];
-  if (given !== undefined) return given;
+  const given = options.socket ?? env['ISTHMUS_SOCKET'] ?? '';
+  if (given !== '') return given;
   const { namespace, runDir } = placesOf(options);
   const own = sockets(runDir).admin;
   return existsSync(own) ? own : `/run/${namespace}/admin.sock`;

@@ -37,6 +37,21 @@ interface Envelope {
   };
 }
 
+/** What the API calls the arguments of a command. A name with an index comes before the same without. */
+const apiWords: readonly (readonly [RegExp, string])[] = [
+  [/\b(?:modifyR|r)outeTableRuleSpecs\[0\]\.addressPrefix\b/g, 'the destination'],
+  [/\b(?:modifyR|r)outeTableRuleSpecs\[0\]\.nextHop(?:Id|Type)\b/g, '--via'],
+  [/\b(?:modifyR|r)outeTableRuleSpecs\[0\]\.(priority|description)\b/g, '--$1'],
+  [/\baddressPrefix(?:es\[\d+\])?(?=\W|$)/g, 'the CIDR'],
+  [/\bsecondary(?:IpAddresse|Ip)s\[\d+\]/g, 'a secondary address'],
+  [/\b(?:vpc|subnet|routeTable|vpcPeering|networkInterface)Name\b/g, 'the name'],
+  [/\bremoteVpcId\b/g, '--remote'],
+  [/\brequestsPerSecond\b/g, '--rate'],
+  [/\bpageSize\b/g, '--limit'],
+];
+const inOurWords = (text: string): string =>
+  apiWords.reduce((said, [pattern, word]) => said.replace(pattern, word), text);
+
 type Unreachable = (error: NodeJS.ErrnoException) => Failure;
 
 /** @returns the `result` of the envelope; @throws Failure for a refusal (exit 1) or no connection (exit 2) */
@@ -58,7 +73,8 @@ export async function exchange(target: Target, request: Exchange, unreachable: U
     const what =
       remedy !== undefined && message.endsWith(remedy) ? message.slice(0, -remedy.length).trimEnd() : message;
     const word = `${status} ${envelope.error?.status ?? ''}`.trim();
-    throw new Failure(1, what, { ...requestId, ...(remedy === undefined ? {} : { remedy }), status: word });
+    const advice = remedy === undefined ? {} : { remedy: inOurWords(remedy) };
+    throw new Failure(1, inOurWords(what), { ...requestId, ...advice, status: word });
   }
   if (status === 202) {
     printNote('Stored, but the data plane has not confirmed it yet; it is being retried. See: isthmus doctor');

@@ -26,6 +26,8 @@ interface TraceObject {
 const hopLine = ({ hop, object, destination, target }: Hop): string =>
   destination === undefined ? `${hop}  ${object}` : `${hop}  ${object}  ${destination} → ${target ?? ''}`;
 
+const beyond = "whether it arrives, and whether a reply has a route, is the other owner's side";
+
 /** What a reason means and what helps, in the words of the one list. */
 function explain(reason: string | null): readonly string[] {
   const known = dropReasons.find((name): name is DropReason => name === reason);
@@ -57,8 +59,9 @@ export function registerObservations(noun: Command): void {
       printObject(options, found, {
         id: ({ verdict, reason }) => reason ?? verdict,
         title: ({ verdict }) => `${id} to ${destination}: ${verdict}`,
-        properties: ({ path, reason, object }) => [
+        properties: ({ verdict, path, reason, object }) => [
           ['Path', path.map(hopLine)],
+          ...(verdict === 'handed-to-peer' ? [['Then', [beyond]] as const] : []),
           ...(reason === null ? [] : [['Reason', [`${reason} ${object ?? ''}`.trim(), ...explain(reason)]] as const]),
         ],
       });

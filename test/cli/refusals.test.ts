@@ -25,6 +25,22 @@ test('a refusal is one block: what was refused, what is in the way, what to do, 
   await as('alice', 'vpc', 'delete', 'no');
 });
 
+test('a refusal speaks of the options and arguments that were given, not of the fields of the API', async () => {
+  await as('alice', 'vpc', 'create', 'words', '--cidr', '10.0.0.0/16');
+  const add = ['route', 'add', 'words', '10.1.0.5', '--via', 'internet', '--profile', 'alice'];
+  const { stderr } = await fails(1, ...add);
+  assert.match(stderr, /^refused: the destination: .*10\.1\.0\.5/);
+  assert.doesNotMatch(stderr, /Specs|addressPrefix/);
+  const rate = await fails(1, 'account', 'modify', 'alice', '--rate', '0');
+  assert.match(rate.stderr, /--rate/);
+  await as('alice', 'vpc', 'delete', 'words');
+});
+
+test('a key is not saved over another profile', async () => {
+  const { stderr } = await fails(2, 'key', 'create', 'bob', '--save-profile', 'bob');
+  assert.match(stderr, /There is a profile 'bob' already/);
+});
+
 test('a name that two objects have is refused with both named; an id still works', async () => {
   const ids: string[] = [];
   for (const cidr of ['10.0.0.0/16', '10.1.0.0/16']) {
