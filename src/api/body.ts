@@ -10,14 +10,19 @@ type Json = { readonly [name: string]: unknown };
 /** Nesting beyond this is nobody's request. */
 const deepest = 16;
 
-/** Without members that are null, at any depth. */
-function withoutNulls(value: unknown, depth = 0): unknown {
+/** Nor are more values than this: to say what is wrong with each of them would keep everybody waiting. */
+const mostValues = 10_000;
+
+/** Without members that are null, at any depth. @param left how many values there may still be */
+function withoutNulls(value: unknown, left: { values: number }, depth = 0): unknown {
   if (depth > deepest) return rejectField('body', `it is nested deeper than ${deepest}`);
-  if (Array.isArray(value)) return value.map((item) => withoutNulls(item, depth + 1));
+  left.values -= 1;
+  if (left.values < 0) return rejectField('body', `it holds more than ${mostValues} values`);
+  if (Array.isArray(value)) return value.map((item) => withoutNulls(item, left, depth + 1));
   if (typeof value !== 'object' || value === null) return value;
   const kept: [string, unknown][] = [];
   for (const [name, member] of Object.entries(value)) {
-    if (member !== null && name !== '__proto__') kept.push([name, withoutNulls(member, depth + 1)]);
+    if (member !== null && name !== '__proto__') kept.push([name, withoutNulls(member, left, depth + 1)]);
   }
   return Object.fromEntries(kept);
 }
@@ -37,7 +42,7 @@ export function readBody(raw: Buffer, contentType: string | undefined): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return reject('malformed-json', { problem: 'it is no object' });
   }
-  return withoutNulls(value) as Json;
+  return withoutNulls(value, { values: mostValues }) as Json;
 }
 
 /** The body, if it has the shape that the operation takes. @throws Refused naming the first field that has not */

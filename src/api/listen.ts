@@ -80,6 +80,10 @@ function reloadOnChange(server: TlsServer, certPath: string, keyPath: string, lo
 }
 
 const serverOptions = { requestTimeout: 30_000, headersTimeout: 15_000, keepAliveTimeout: 60_000 } as const;
+/** Connections at once; below what a process may open, so that the store and the agent are never cut off. */
+const mostConnections = 4096;
+/** A client that neither sends nor takes anything for so long is cut off, in milliseconds: its answer waits in memory. */
+const idleTimeout = 90_000;
 
 /** Starts the tenants' API. @throws ListenError when the address or the certificate cannot be used as asked */
 export async function listen(options: ListenOptions): Promise<Listening> {
@@ -96,6 +100,8 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   };
   const app = await createServer({ ...options, log, makeServer });
   try {
+    app.server.maxConnections = mostConnections;
+    app.server.setTimeout(idleTimeout);
     await app.listen({ host, port });
   } catch (error) {
     stop();

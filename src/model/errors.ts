@@ -125,6 +125,12 @@ export const errors = {
     text: 'Quota limit exceeded: {limit} {noun}{scope}.',
     remedy: 'Delete one, or ask the operator to raise quota {type}.',
   },
+  'too-many-tokens': {
+    http: 429,
+    status: 'RATE_LIMIT',
+    text: 'More than {limit} client tokens of this account were used within 24 hours.',
+    remedy: 'Send creates without a token, or wait until some are a day old.',
+  },
   'token-reused': {
     http: 409,
     status: 'ABORTED',

@@ -215,3 +215,50 @@ test('a restarted region has the same state, and its store keeps secrets out of 
   assert.equal(second.secretOf(key.result.id ?? ''), key.secret);
   assert.equal(second.state.revision, first.state.revision);
 });
+
+test('tokens are for what makes something new, and bounded for each account', async () => {
+  let now = Date.parse('2026-05-04T00:00:00Z');
+  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  const region = await Region.start({
+    name: 'test',
+    version: '0',
+    store: new SqliteStore(':memory:'),
+    plane,
+    clock: () => now,
+    mostTokens: 20,
+  });
+  const made = await region.submit({ kind: 'create-account', name: 'red' }, { principal: operator, requestId: 'r' });
+  assert.ok(!isRefusal(made));
+  const accountId = made.result.id as AccountId;
+  await region.submit(
+    { kind: 'set-quota', accountId, type: 'vpc', limit: 20_000 },
+    { principal: operator, requestId: 'r' },
+  );
+  const principal: Principal = { kind: 'tenant', accountId, keyId: 'JDC_x' as KeyId };
+  const create = (clientToken: string) =>
+    region.submit(
+      { kind: 'create-vpc', name: 'v', description: '', cidrs: [] },
+      { principal, requestId: 'r', clientToken },
+    );
+  const first = await create('t0');
+  assert.ok(!isRefusal(first));
+  const vpcId = first.result.id as VpcId;
+  for (const name of ['a', 'b']) {
+    const again = await region.submit(
+      { kind: 'modify-vpc', vpcId, name },
+      { principal, requestId: 'r', clientToken: 'same' },
+    );
+    assert.ok(!isRefusal(again), 'a change is not remembered under its token');
+  }
+  assert.equal(region.state.count('client-token', accountId), 1);
+  for (let n = 1; n < 20; n++) await create(`t${n}`);
+  const over = await create('one-more');
+  assert.ok(isRefusal(over) && over.code === 'too-many-tokens');
+  const known = await create('t0');
+  assert.ok(!isRefusal(known) && known.result.id === vpcId, 'those that are known still answer');
+  now += 24 * 3600 * 1000;
+  const later = await create('t0');
+  assert.ok(!isRefusal(later) && later.result.id !== vpcId, 'a day later it is a new one');
+  assert.equal(region.state.count('client-token', accountId), 1, 'and the old ones are gone');
+  await region.close();
+});

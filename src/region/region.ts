@@ -28,11 +28,15 @@ export interface RegionOptions {
   readonly ids?: Ids;
   /** Milliseconds since the epoch. */
   readonly clock?: () => number;
+  /** Client tokens that are remembered for one account, default 10 000. */
+  readonly mostTokens?: number;
 }
 
 /** How long a client token is remembered, in milliseconds. */
 const tokenLife = 24 * 3600 * 1000;
 const driftKept = 100;
+/** What makes something new with every call; anything else is the same done twice. */
+const repeatable = ({ kind }: Command): boolean => kind.startsWith('create-') || kind === 'assign-secondary';
 
 const isoTime = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
 const hashOf = (command: Command): string => createHash('sha256').update(JSON.stringify(command)).digest('hex');
@@ -46,14 +50,18 @@ export class Region implements RegionService {
   readonly #guard: UnknownIdGuard;
   readonly #attachments = new Map<string, AttachmentFact>();
   readonly #drift: { time: string; what: string }[] = [];
+  /** When an account's tokens were last looked through. */
+  readonly #swept = new Map<AccountId, number>();
   readonly #clock: () => number;
   readonly #ids: Ids;
+  readonly #mostTokens: number;
 
   private constructor(options: RegionOptions) {
     this.name = options.name;
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
     this.#ids = options.ids ?? systemIds;
+    this.#mostTokens = options.mostTokens ?? 10_000;
     this.#guard = new UnknownIdGuard(this.#clock);
     const resources = [...options.store.load()];
     this.#state.apply(
@@ -120,10 +128,10 @@ export class Region implements RegionService {
       return { ...done, revision: this.#state.revision, applied: this.#follower.problem === null };
     }
     const changes: Change[] = [...decision.changes];
-    if (token !== null) {
+    if (accountId !== null && token !== null) {
+      changes.push(...this.#expiredTokens(accountId, milliseconds)); // first: one of them may be this very token
       changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
     }
-    if (accountId !== null) changes.push(...this.#expiredTokens(accountId, milliseconds));
     const secrets = this.#secretChanges(decision.changes);
     const entry: StoredEntry = {
       revision: this.#state.revision + 1,
@@ -152,7 +160,7 @@ export class Region implements RegionService {
     accountId: AccountId | null,
     command: Command,
   ): null | { readonly answer: Outcome } | { readonly record: ClientToken } {
-    if (context.clientToken === undefined || accountId === null) return null;
+    if (context.clientToken === undefined || accountId === null || !repeatable(command)) return null;
     const id = `${accountId}/${context.clientToken}`;
     const commandHash = hashOf(command);
     const known = this.#state.get('client-token', id);
@@ -163,13 +171,23 @@ export class Region implements RegionService {
           : refuse('token-reused', { token: context.clientToken });
       return { answer };
     }
+    const { length: live } = this.#state
+      .children('client-token', this.#state.count('client-token', accountId) < this.#mostTokens ? '' : accountId)
+      .filter(({ time }) => time > isoTime(this.#clock() - tokenLife));
+    if (live >= this.#mostTokens) {
+      return { answer: refuse('too-many-tokens', { limit: String(this.#mostTokens) }) };
+    }
     return { record: { kind: 'client-token', id, accountId, commandHash, result: {}, time: '' } };
   }
 
+  /** Looked for once a minute for each account, since it means to look at all of them. */
   #expiredTokens(accountId: AccountId, now: number): readonly Change[] {
+    if (now - (this.#swept.get(accountId) ?? Number.NEGATIVE_INFINITY) < 60_000) return [];
+    this.#swept.set(accountId, now);
+    const since = isoTime(now - tokenLife);
     return this.#state
       .children('client-token', accountId)
-      .filter((token) => now - Date.parse(token.time) >= tokenLife)
+      .filter(({ time }) => time <= since)
       .map(({ id }) => ({ op: 'delete', kind: 'client-token', id }));
   }
 

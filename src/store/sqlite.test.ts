@@ -258,3 +258,64 @@ test('42. ten times killed while it writes: every acknowledged revision is there
     store.close();
   }
 });
+
+test('an account that fills its part of the journal loses its own oldest entries, and nobody else any', (t) => {
+  const path = join(folder(t), 'region.db');
+  const room = 20_000;
+  const open = (): SqliteStore => new SqliteStore(path, room);
+  let store = open();
+  const [loud, quiet] = ['acct-loud000000', 'acct-quiet00000'] as AccountId[];
+  const commit = (account: AccountId | undefined, size: number): void => {
+    const id = `token-${store.revision}`;
+    const resource = { kind: 'client-token', id, accountId: account ?? loud, commandHash: 'x'.repeat(size) };
+    store.commit(
+      {
+        revision: store.revision + 1,
+        time: '2026-05-04T00:00:00Z',
+        account: account ?? null,
+        principal: 'p',
+        operation: 'o',
+        requestId: 'r',
+        changes: [{ op: 'put', resource: { ...resource, result: {}, time: '' } as Resource }],
+      },
+      [],
+    );
+  };
+  commit(quiet, 100);
+  for (let n = 0; n < 100; n++) commit(loud, 1000);
+  const of = (account?: AccountId): readonly StoredEntry[] => store.entriesAfter(0, 1000, account);
+  const size = JSON.stringify(of(loud).map(({ changes }) => changes)).length;
+  assert.ok(size <= room && size > room / 2, `${size}`);
+  assert.equal(of(quiet).length, 1);
+  assert.equal(of(loud).at(-1)?.revision, store.revision, 'the newest is there');
+  const { revision } = store;
+  store.close();
+  store = open();
+  assert.equal(store.revision, revision);
+  commit(loud, 30_000); // one that alone is more than all the room
+  commit(quiet, 100);
+  assert.deepEqual([store.revision, of(quiet).length], [revision + 2, 2]);
+  store.close();
+});
+
+test('an answer from the journal ends after a megabyte, however many entries were asked for', () => {
+  const store = new SqliteStore(':memory:');
+  for (let n = 1; n <= 60; n++) {
+    const entry = entryOf(n);
+    store.commit({ ...entry, changes: [...entry.changes, ...Array(50).fill(entry.changes[0])], requestId: 'r' }, []);
+  }
+  const all = store.entriesAfter(0, 1000);
+  assert.equal(all.length, 60, 'control: small ones all fit');
+  const fat = { op: 'put', resource: { kind: 'account', id: 'a', name: 'x'.repeat(400_000) } } as never;
+  for (let n = 61; n <= 70; n++) store.commit({ ...entryOf(n), revision: n, changes: [fat] }, []);
+  const first = store.entriesAfter(60, 1000);
+  assert.deepEqual(
+    first.map(({ revision }) => revision),
+    [61, 62, 63],
+  );
+  assert.deepEqual(
+    store.entriesAfter(null, 1000).map(({ revision }) => revision),
+    [68, 69, 70],
+  );
+  store.close();
+});

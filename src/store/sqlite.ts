@@ -28,6 +28,9 @@ create index journal_account on journal (account, revision);
 create table secret (key_id text primary key, secret text not null) strict, without rowid;
 `;
 
+/** Characters of changes after which an answer ends, however many entries were asked for. */
+const answerSize = 1024 * 1024;
+
 interface Statements {
   readonly put: StatementSync;
   readonly drop: StatementSync;
@@ -41,13 +44,18 @@ export class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #statements: Statements;
   #revision: number;
+  readonly #room: number;
+  /** Characters of each account's part of the journal, as far as known. */
+  readonly #sizes = new Map<AccountId, number>();
 
   /**
    * Opens a store, or makes it when there is none.
    * @param path of the database file, or `:memory:`
+   * @param journalRoom characters of changes that the journal keeps for one account
    * @throws StoreVersionError when another version wrote it
    */
-  constructor(path: string) {
+  constructor(path: string, journalRoom = 64 * 1024 * 1024) {
+    this.#room = journalRoom;
     if (path !== ':memory:') {
       const folder = dirname(path);
       if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -157,18 +165,53 @@ export class SqliteStore implements Store {
       }
     });
     this.#revision = entry.revision;
+    this.#trim(entry);
+  }
+
+  /** Keeps an account's part of the journal within its room: its oldest entries go, and nobody else's. */
+  #trim({ account, changes }: StoredEntry): void {
+    if (account === null) return;
+    const size = this.#journalSize(account) + JSON.stringify(changes).length;
+    this.#sizes.set(account, size);
+    if (size <= this.#room) return;
+    let over = size - this.#room * 0.9;
+    let last = 0;
+    const oldest = 'select revision, length(changes) as size from journal where account = ? order by revision';
+    for (const row of this.#db.prepare(oldest).iterate(account)) {
+      if (over <= 0) break;
+      over -= Number(row['size']);
+      last = Number(row['revision']);
+    }
+    // Never the newest of all: it is the revision of the store.
+    const upTo = Math.min(last, this.#revision - 1);
+    this.#db.prepare('delete from journal where account = ? and revision <= ?').run(account, upTo);
+    this.#sizes.delete(account);
+  }
+  /** Of the entries before the newest. */
+  #journalSize(account: AccountId): number {
+    const known = this.#sizes.get(account);
+    if (known !== undefined) return known;
+    const sum = 'select coalesce(sum(length(changes)), 0) as size from journal where account = ? and revision < ?';
+    return Number(this.#db.prepare(sum).get(account, this.#revision)?.['size'] ?? 0);
   }
 
   entriesAfter(revision: number | null, limit: number, account?: AccountId): readonly StoredEntry[] {
     const columns = 'revision, time, account, principal, operation, request_id, changes';
     const order = revision === null ? 'order by revision desc' : 'order by revision';
     const select = `select ${columns} from journal where`;
-    const rows =
+    const found =
       account === undefined
-        ? this.#db.prepare(`${select} revision > ? ${order} limit ?`).all(revision ?? 0, limit)
+        ? this.#db.prepare(`${select} revision > ? ${order} limit ?`).iterate(revision ?? 0, limit)
         : this.#db
             .prepare(`${select} account = ? and revision > ? ${order} limit ?`)
-            .all(account, revision ?? 0, limit);
+            .iterate(account, revision ?? 0, limit);
+    const rows: Record<string, unknown>[] = [];
+    let size = 0;
+    for (const row of found) {
+      rows.push(row);
+      size += String(row['changes']).length;
+      if (size > answerSize) break;
+    }
     if (revision === null) rows.reverse();
     return rows.map((row) => ({
       revision: Number(row['revision']),

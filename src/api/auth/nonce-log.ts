@@ -59,9 +59,11 @@ export class NonceLog {
   append({ keyId, nonce, until }: Remembered, now: number): void {
     if (now - this.#since > this.#span) {
       // What stands in the other file is older than this one, hence older than the span.
+      // Opened before the old one is closed: a descriptor that is used up must never stay in use, for it is soon another's.
+      const next = openSync(this.#paths[this.#current === 0 ? 1 : 0], 'w', 0o600);
       closeSync(this.#fd);
+      this.#fd = next;
       this.#current = 1 - this.#current;
-      this.#fd = openSync(this.#path(), 'w', 0o600);
       this.#begin(now);
     }
     writeSync(this.#fd, `${until} ${keyId} ${nonce}\n`, null, 'latin1');

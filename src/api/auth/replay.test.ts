@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -25,6 +35,23 @@ test('memory is bounded by refusing, never by forgetting', () => {
   assert.deepEqual([admit('k2', 'a'), admit('k3', 'a')], ['new', 'full']);
   assert.equal(admit('k1', 'a'), 'replayed');
   assert.equal(guard.admit('k1', 'c', start + 40 * minute, start + 40 * minute), 'new', 'room again');
+});
+
+test('a file that cannot be opened costs a refusal, and never a descriptor that is another’s', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'nonces-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const guard = new ReplayGuard(window, { now: start, directory });
+  assert.equal(guard.admit('k', 'a', start, start), 'new');
+  mkdirSync(join(directory, 'nonces.1')); // where the next file is to be
+  const later = start + 46 * minute;
+  assert.equal(guard.admit('k', 'b', later, later), 'full');
+  const victim = openSync(join(directory, 'victim'), 'w'); // would get the number of a file that was closed
+  assert.equal(guard.admit('k', 'c', later, later), 'full');
+  closeSync(victim);
+  assert.equal(readFileSync(join(directory, 'victim'), 'utf8'), '');
+  rmSync(join(directory, 'nonces.1'), { recursive: true });
+  assert.equal(guard.admit('k', 'd', later, later), 'new', 'control');
+  guard.close();
 });
 
 test('a restart forgets none, and the files do not grow for ever', (t) => {
