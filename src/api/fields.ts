@@ -7,7 +7,7 @@ import { type Address, contains, familyOf, type Prefix, parseAddress, parsePrefi
 import { rejectField } from './refused.ts';
 
 /** Names: 1–32 characters of Han, letters, digits, `_`, `-` ("JD Cloud: VpcSpec"; `-` as the console allows). */
-const nameForm = /^[\p{Script=Han}\p{Letter}\p{Number}_-]{1,32}$/u;
+const nameForm = /^(?!.*\p{Default_Ignorable_Code_Point})[\p{Script=Han}\p{Letter}\p{Number}_-]{1,32}$/u; // none invisible
 const mostDescription = 256;
 
 const shown = (text: string): string => `'${text.slice(0, 64)}'`;

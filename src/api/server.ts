@@ -55,9 +55,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     },
   });
   app.addHook('onClose', async () => verifier.close());
+  let document: string | undefined;
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     reply.type('application/json; charset=utf-8');
-    return JSON.stringify(withOwnPaths(app.swagger(), jdcloudRoot, jdcloudOperations));
+    document ??= JSON.stringify(withOwnPaths(app.swagger(), jdcloudRoot, jdcloudOperations));
+    return document;
   });
   await app.ready();
   return app;

@@ -3,7 +3,7 @@
  * moving a device into a namespace is never a tenant's call.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { AgentClient } from '../dataplane/agent-client.ts';
@@ -97,6 +97,15 @@ function targetOf(options: AttachOptions): AttachRequest['target'] {
   return pid === undefined ? { kind: 'netns', name: options.netns ?? '' } : { kind: 'pid', pid };
 }
 
+/** CAP_NET_ADMIN in our own user namespace reaches the other end of any veth pair: see docs/security.md. */
+function warnOfPower(pid: number): void {
+  if (!existsSync(`/proc/${pid}/status`)) return; // gone in the meantime
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+  const ours = readlinkSync(`/proc/${pid}/ns/user`) === readlinkSync('/proc/self/ns/user');
+  if (!ours || (BigInt(`0x${effective}`) & (1n << 12n)) === 0n) return;
+  printNote(`Process ${pid} has CAP_NET_ADMIN on this host: no network namespace contains it. See docs/security.md.`);
+}
+
 export function register(program: Command): void {
   hostVerb(program, 'attach <interface>', 'put a workload on an interface (root)')
     .option('--netns <name>', 'the namespace, as ip netns knows it')
@@ -123,6 +132,7 @@ export function register(program: Command): void {
         ...(mtu === undefined ? {} : { mtu }),
       };
       show(options, await onHost(options, (client) => client.call<AttachmentFact>('attach', request)));
+      if (target.kind === 'pid') warnOfPower(target.pid);
     });
   hostVerb(program, 'detach <interface>', 'take the workload off it (root)')
     .option('--json', 'print what was done')

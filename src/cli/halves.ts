@@ -20,14 +20,14 @@ export function register(program: Command): void {
     .action(async (options: PlaceOptions & { user?: string }) => {
       const { prepareAgent } = await import('../agent/launch.ts');
       const places = placesOf(options);
-      const { uid, gid } = serviceUser(options.user);
+      const { uid, gid } = serviceUser(options.user, places.namespace);
       const { file, args } = prepareAgent({ runDir: places.runDir, namespace: places.namespace, uid, gid });
       await become(file, args);
     });
   regionOptions(program.command('region').description('the unprivileged half alone (systemd)')).action(
     async (options: UpOptions) => {
       const places = placesOf(options);
-      const user = serviceUser(options.user);
+      const user = serviceUser(options.user, places.namespace);
       prepareDirectories(places, user);
       const { file, args } = regionCommand(options, places, user);
       await become(file, args);

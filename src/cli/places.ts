@@ -80,16 +80,23 @@ export interface ServiceUser {
  */
 const fallbackUid = 64_780;
 
-/** @throws Failure when there is no such user */
-export function serviceUser(wanted: string | undefined): ServiceUser {
+/** Another installation's number is its own too, or one could read the other's store: 64 000 to 64 779. */
+const fallbackFor = (namespace: string): number =>
+  namespace === 'isthmus'
+    ? fallbackUid
+    : 64_000 + (createHash('sha256').update(namespace).digest().readUInt32LE(0) % 780);
+
+/** @param namespace whose installation it is @throws Failure when there is no such user */
+export function serviceUser(wanted: string | undefined, namespace = 'isthmus'): ServiceUser {
   const rows = readFileSync('/etc/passwd', 'utf8')
     .split('\n')
     .map((line) => line.split(':'));
   if (wanted !== undefined && /^[0-9]{1,9}$/.test(wanted)) {
     return { name: wanted, uid: Number(wanted), gid: Number(wanted) };
   }
-  const row = rows.find(([name]) => name === (wanted ?? 'isthmus'));
+  const row = rows.find(([name]) => name === (wanted ?? namespace));
   if (row !== undefined) return { name: row[0] ?? '', uid: Number(row[2]), gid: Number(row[3]) };
   if (wanted !== undefined) throw new Failure(2, `There is no user '${wanted}'.`, { remedy: 'Name one, or a number.' });
-  return { name: String(fallbackUid), uid: fallbackUid, gid: fallbackUid };
+  const uid = fallbackFor(namespace);
+  return { name: String(uid), uid, gid: uid };
 }

@@ -22,9 +22,8 @@ export function painterFor(stream: OutputStream, env: NodeJS.ProcessEnv = proces
 export const roomOf = (stream: OutputStream): number | undefined =>
   stream.isTTY === true ? Math.max(stream.columns ?? 80, 40) : undefined;
 
-// C0, DEL and C1 controls, line and paragraph separators, and the marks that reverse the reading direction.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out
-const unsafe = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu;
+// Controls, line and paragraph separators, marks that reverse the reading direction, and whatever does not show at all.
+const unsafe = /[\p{Cc}\p{Cf}\u2028\u2029]|\p{Default_Ignorable_Code_Point}|\p{Surrogate}/gu;
 
 /** The text with everything a terminal could take for a command written out as `\u{…}`. */
 export const escapeText = (text: string): string =>
@@ -33,7 +32,11 @@ export const escapeText = (text: string): string =>
 /** JSON in which the same characters are escaped: still JSON, and harmless on a terminal. */
 export const escapeJson = (json: string): string =>
   json.replace(unsafe, (character) =>
-    character === '\n' ? character : `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+    character === '\n'
+      ? character
+      : Array.from({ length: character.length }, (_unit, at) => character.charCodeAt(at))
+          .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
+          .join(''),
   );
 
 // East Asian wide and emoji blocks take two columns (Unicode UAX #11), combining marks none.

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import {
   chownSync,
   closeSync,
+  copyFileSync,
   lchownSync,
   lstatSync,
   mkdirSync,
@@ -14,6 +15,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -72,6 +74,22 @@ export function prepareDirectories(places: Places, user: ServiceUser): void {
     const { uid, nlink } = lstatSync(path);
     if (uid !== user.uid && nlink === 1) lchownSync(path, user.uid, user.gid);
   }
+}
+
+/** What the service's processes get of ours: nothing that an operator keeps there is theirs to know. */
+const environment = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => /^(PATH|TZ|LANG|LC_\w+|TMPDIR|NODE_CHANNEL_\w+)$/.test(name)),
+  );
+
+/** A log grows to this many bytes; then it becomes the `.1` beside it. Its writers append, so it can be emptied under them. */
+const mostLog = 32 * 1024 * 1024;
+function keepLogSmall(path: string): NodeJS.Timeout {
+  return setInterval(() => {
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) < mostLog) return;
+    copyFileSync(path, `${path}.1`);
+    truncateSync(path);
+  }, 5000).unref();
 }
 
 /** What the region may do until it has become its user; after that it has no capability at all. */
@@ -136,16 +154,18 @@ export async function startService(options: UpOptions, say: (text: string) => vo
   demandAddress(options);
   if (options.driver === 'ebpf') await demandKernel();
   const user = isRoot()
-    ? serviceUser(options.user)
+    ? serviceUser(options.user, places.namespace)
     : { name: '', uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
   prepareDirectories(places, user);
   const logPath = options.log ?? join(places.runDir, 'isthmus.log');
   const logFd = logPath === '-' ? 2 : openSync(logPath, 'a', 0o640);
   const logStart = logPath === '-' ? 0 : statSync(logPath).size;
   const stdio = ['ignore', logFd, logFd, 'ipc'] as const;
+  const logTimer = logPath === '-' ? undefined : keepLogSmall(logPath);
   const keepers: Keeper[] = [];
   const stop = async (): Promise<void> => {
     for (const keeper of [...keepers].reverse()) await keeper.stop();
+    clearInterval(logTimer);
     if (logFd !== 2) closeSync(logFd);
     if (ours) rmSync(join(places.runDir, 'up.pid'), { force: true });
   };
@@ -158,7 +178,7 @@ export async function startService(options: UpOptions, say: (text: string) => vo
       const start = (): ChildProcess => {
         const { runDir, namespace } = places;
         const { file, args } = prepareAgent({ runDir, namespace, uid: user.uid, gid: user.gid });
-        return spawn(file, args, { stdio: [...stdio], detached: true });
+        return spawn(file, args, { stdio: [...stdio], detached: true, env: environment() });
       };
       agent = new Keeper({ name: 'agent', start }, say);
       keepers.push(agent);
@@ -166,7 +186,7 @@ export async function startService(options: UpOptions, say: (text: string) => vo
     }
     const { file, args } = regionCommand(options, places, user);
     const region = new Keeper(
-      { name: 'region', start: () => spawn(file, args, { stdio: [...stdio], detached: true }) },
+      { name: 'region', start: () => spawn(file, args, { stdio: [...stdio], detached: true, env: environment() }) },
       say,
     );
     keepers.push(region);

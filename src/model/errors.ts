@@ -131,6 +131,12 @@ export const errors = {
     text: 'More than {limit} client tokens of this account were used within 24 hours.',
     remedy: 'Send creates without a token, or wait until some are a day old.',
   },
+  'too-many-traces': {
+    http: 429,
+    status: 'RATE_LIMIT',
+    text: 'More than {limit} traces of this account are under way.',
+    remedy: 'Wait for one to end.',
+  },
   'token-reused': {
     http: 409,
     status: 'ABORTED',

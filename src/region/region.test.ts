@@ -160,7 +160,8 @@ test('8. an unknown VPC id is 404, attempts are limited, and a stranger says not
   assert.ok(isRefusal(overlap));
   assert.equal(overlap.code, 'peering-overlap-hidden');
   assert.ok(!JSON.stringify(overlap).includes('10.0.0.0/25'), "the stranger's range stays hidden");
-  for (let n = 0; n < 20; n++) assert.equal(await refused(towards(`vpc-${n}` as VpcId), a.principal), 'not-found');
+  // The overlap was the first of the twenty: ranges are not to be found by trying either.
+  for (let n = 0; n < 19; n++) assert.equal(await refused(towards(`vpc-${n}` as VpcId), a.principal), 'not-found');
   assert.equal(await refused(towards('vpc-x' as VpcId), a.principal), 'too-many-unknown-ids');
   await region.close();
 });

@@ -119,8 +119,12 @@ export class Region implements RegionService {
     }
     const decision = decide(command, { state: this.#state, accountId, now, ids: this.#ids });
     if (isRefusal(decision)) {
-      const unknown = decision.code === 'not-found' && command.kind === 'create-peering';
-      if (unknown && accountId !== null && decision.params['id'] === command.remoteVpcId) this.#guard.count(accountId);
+      // Neither ids nor the ranges behind them are to be found out by trying.
+      const guess =
+        command.kind === 'create-peering' &&
+        (decision.code === 'peering-overlap-hidden' ||
+          (decision.code === 'not-found' && decision.params['id'] === command.remoteVpcId));
+      if (guess && accountId !== null) this.#guard.count(accountId);
       return decision;
     }
     const done = { kind: 'done', result: decision.result } as const;

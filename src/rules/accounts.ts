@@ -1,5 +1,6 @@
 /** Accounts, access keys and their quotas: the operator's commands. Secrets are not made or seen here. */
 import { isRefusal, refuse } from '../model/errors.ts';
+import { quotas as quotaTable } from '../model/quota.ts';
 import type { OperatorCommand } from './commands.ts';
 import { type Decision, Draft, type RuleContext } from './draft.ts';
 import { checkQuota } from './quotas.ts';
@@ -59,6 +60,10 @@ export function deleteAccount(command: Of<'delete-account'>, context: RuleContex
 export function setQuota(command: Of<'set-quota'>, context: RuleContext): Decision {
   const account = context.state.get('account', command.accountId);
   if (account === undefined) return refuse('not-found', { id: command.accountId });
+  const { most } = quotaTable[command.type];
+  if (command.limit !== null && command.limit > most) {
+    return refuse('invalid-argument', { field: 'maxLimit', problem: `${command.type} cannot be more than ${most}` });
+  }
   const { [command.type]: _, ...others } = account.quotas;
   const quotas = command.limit === null ? others : { ...others, [command.type]: command.limit };
   const draft = new Draft(context.state);

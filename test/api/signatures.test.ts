@@ -181,6 +181,9 @@ test('requests beyond the rate of the key are refused with 429, and the next sec
   for (let n = 0; n < 7; n++) seen.push(await status(red));
   assert.deepEqual(seen, [200, 200, 200, 200, 200, 429, 429]);
   assert.equal(await status(other), 200, 'each key for itself');
+  const over = api.signed(red, 'GET', '/vpcs', '', { time: now });
+  assert.equal((await api.send(over)).status, 429);
   now += 1000;
+  assert.equal((await api.send(over)).status, 200, 'what was refused for its rate was not spent');
   assert.equal(await status(red), 200);
 });

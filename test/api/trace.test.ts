@@ -33,4 +33,10 @@ test('a trace names the reason that would count, also for multicast and broadcas
   await api.done(blue, 'POST', '/vpcPeerings', { ...half, vpcId: two['vpcId'], remoteVpcId: one['vpcId'] });
   assert.equal(await said('10.2.0.3'), 'handed-to-peer');
   assert.equal(await said('10.2.0.77'), 'handed-to-peer', 'alike, whether or not somebody has the address');
+
+  const path = `/networkInterfaces/${port}:trace?destination=10.1.0.1`;
+  const many = await Promise.all(Array.from({ length: 40 }, () => api.call(red, 'GET', path)));
+  const seen = new Set(many.map(({ status }) => status));
+  assert.ok(seen.has(200) && [...seen].every((status) => status === 200 || status === 429));
+  assert.equal((await api.call(red, 'GET', path)).status, 200, 'and afterwards as before');
 });

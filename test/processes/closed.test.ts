@@ -21,7 +21,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { AdminClient } from '../../src/cli/admin.ts';
 import { Client } from '../../src/cli/client.ts';
-import { serviceUser } from '../../src/cli/places.ts';
+import { placesOf, serviceUser } from '../../src/cli/places.ts';
 import { cannotRun } from '../wire/lab.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -58,7 +58,7 @@ test('a region whose user cannot read the checkout serves everything, and ends c
     rmSync(home, { recursive: true, force: true }); // nothing is ever mounted here: no kernel is involved
   });
   copyCheckout(checkout);
-  const user = serviceUser(undefined);
+  const user = serviceUser(undefined, placesOf({ runDir, data }).namespace);
   const places = ['--run-dir', runDir, '--data', data];
   const program = ['--disable-warning=ExperimentalWarning', join(checkout, 'src/cli/main.ts')];
   const isthmus = (...args: readonly string[]): Promise<Ended> =>

@@ -3,7 +3,7 @@
  * turn once all they hold has run out, so that the cost of a request does not grow. A line is with the kernel before the
  * request is served: the end of any process loses none. A power failure may lose the last seconds.
  */
-import { closeSync, existsSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Remembered {
@@ -47,7 +47,7 @@ export class NonceLog {
   *load(now: number): Iterable<Remembered> {
     for (const path of this.#paths) {
       if (sinceOf(path) === undefined) continue;
-      for (const line of readFileSync(path, 'latin1').split('\n')) {
+      for (const line of linesOf(path)) {
         const [until, keyId, nonce, ...rest] = line.split(' ');
         if (nonce === undefined || keyId === undefined || rest.length > 0 || !(Number(until) >= now)) continue;
         yield { keyId, nonce, until: Number(until) };
@@ -71,6 +71,23 @@ export class NonceLog {
 
   close(): void {
     closeSync(this.#fd);
+  }
+}
+
+/** The lines of a file, which may be larger than a string can be. */
+function* linesOf(path: string): Iterable<string> {
+  const fd = openSync(path, 'r');
+  try {
+    const part = Buffer.alloc(1024 * 1024);
+    let rest = '';
+    for (let size = readSync(fd, part); size > 0; size = readSync(fd, part)) {
+      const lines = (rest + part.toString('latin1', 0, size)).split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+    yield rest;
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -24,8 +24,11 @@ test('a nonce passes once for each key, for as long as its request could be in t
   assert.equal(guard.admit('k1', 'n', start, start), 'new');
   assert.equal(guard.admit('k1', 'n', start, start), 'replayed');
   assert.equal(guard.admit('k2', 'n', start, start), 'new');
-  assert.equal(guard.admit('k1', 'n', start, start + 30 * minute), 'replayed');
-  assert.equal(guard.admit('k1', 'n', start + 31 * minute, start + 31 * minute), 'new', 'a new request by then');
+  assert.equal(guard.admit('k1', 'n', start, start + 15 * minute), 'replayed');
+  assert.equal(guard.admit('k1', 'n', start + 16 * minute, start + 16 * minute), 'new', 'a new request by then');
+  const ahead = start + 10 * minute;
+  assert.equal(guard.admit('k3', 'n', ahead, start), 'new', 'dated ahead of the clock');
+  assert.equal(guard.admit('k3', 'n', ahead, ahead + 15 * minute), 'replayed');
 });
 
 test('memory is bounded by refusing, never by forgetting', () => {

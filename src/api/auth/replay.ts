@@ -10,7 +10,7 @@ export interface ReplayLimits {
   /** Nonces remembered in all. */
   readonly total: number;
 }
-const roomy: ReplayLimits = { perKey: 2_000_000, total: 4_000_000 };
+const roomy: ReplayLimits = { perKey: 1_000_000, total: 8_000_000 };
 
 export type Admission = 'new' | 'replayed' | 'full';
 
@@ -34,7 +34,7 @@ export class ReplayGuard {
     this.#window = window;
     this.#limits = { ...roomy, ...of.limits };
     if (of.directory === undefined) return;
-    this.#log = new NonceLog(of.directory, 3 * window, of.now);
+    this.#log = new NonceLog(of.directory, 2 * window + 1000, of.now);
     for (const { keyId, nonce, until } of this.#log.load(of.now)) this.#put(keyId, nonce, until);
   }
 
@@ -51,8 +51,8 @@ export class ReplayGuard {
     const nonces = this.#keys.get(keyId);
     if (nonces?.has(nonce) === true) return 'replayed';
     if ((nonces?.size ?? 0) >= this.#limits.perKey || this.#count >= this.#limits.total) return 'full';
-    // A date may be ahead of the clock: the later of the two times counts.
-    const until = Math.max(sent, now) + 2 * this.#window;
+    // The date is signed: once it is out of the window, so is every copy of the request.
+    const until = sent + this.#window + 1000;
     try {
       this.#log?.append({ keyId, nonce, until }, now);
     } catch {

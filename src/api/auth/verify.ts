@@ -122,6 +122,9 @@ export class Verifier {
     if (!equal || secret === undefined || owner === undefined || account === undefined) {
       return no('there is no such access key, or the signature is not its own');
     }
+    if (!this.#rate.take(keyId, account.requestsPerSecond)) {
+      return refuse('rate-limited', { limit: String(account.requestsPerSecond) });
+    }
     // By the nonce, not by the signature: two equal calls of one second have the same one under JDCLOUD3.
     // A long one is kept as its digest, so that what is remembered has one size.
     const mark = nonce.length <= 40 ? nonce : createHash('sha256').update(nonce).digest('base64url').slice(0, 32);
@@ -129,9 +132,6 @@ export class Verifier {
     if (admission === 'replayed') return no('this nonce was used before');
     if (admission === 'full') {
       return refuse('unavailable', { problem: 'no further request can be remembered against replay' });
-    }
-    if (!this.#rate.take(keyId, account.requestsPerSecond)) {
-      return refuse('rate-limited', { limit: String(account.requestsPerSecond) });
     }
     return { accountId: owner.accountId, keyId: owner.id };
   }

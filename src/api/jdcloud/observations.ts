@@ -32,6 +32,24 @@ function oneStation(call: Call, subnetId: string, destination: Address): boolean
   return !broadcast && !manyStations.some((range) => containsAddress(range, destination));
 }
 
+/** Traces of one account under way at once: each reads the whole plane, and the same queue carries out disconnects. */
+const mostTraces = 2;
+const underWay = new Map<string, number>();
+
+async function limitedTrace(call: Call): Promise<object> {
+  const { accountId } = tenantOf(call);
+  const now = underWay.get(accountId) ?? 0;
+  if (now >= mostTraces) return reject('too-many-traces', { limit: String(mostTraces) });
+  underWay.set(accountId, now + 1);
+  try {
+    return await trace(call);
+  } finally {
+    const left = (underWay.get(accountId) ?? 1) - 1;
+    if (left === 0) underWay.delete(accountId);
+    else underWay.set(accountId, left);
+  }
+}
+
 async function trace(call: Call): Promise<object> {
   const port = own(call, 'interface', call.params['networkInterfaceId'] ?? '');
   const text = call.query.get('destination');
@@ -103,6 +121,6 @@ export const observationOperations: readonly Operation[] = [
       query: Type.Object({ destination: Text }),
       result: Trace,
     },
-    trace,
+    limitedTrace,
   ),
 ];
