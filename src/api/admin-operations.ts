@@ -9,6 +9,7 @@ import { adminInterfaceOperations } from './admin-interfaces.ts';
 import { descriptionIn, nameIn, pathId } from './fields.ts';
 import { answered, countersOf } from './jdcloud/counters.ts';
 import { JournalEntries, JournalQuery, journalRange } from './jdcloud/journal.ts';
+import { adminTraceOperations } from './jdcloud/trace.ts';
 import { byAge } from './listing.ts';
 import {
   type Call,
@@ -212,4 +213,5 @@ export const adminOperations = (endpoint?: string): readonly Operation[] => [
   ...quotaOperations,
   ...regionOperations(endpoint),
   ...adminInterfaceOperations,
+  ...adminTraceOperations,
 ];

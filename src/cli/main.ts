@@ -43,6 +43,7 @@ const entries: readonly CommandEntry[] = [
   { name: 'peering', group: resources, summary: 'your halves of peerings', load: () => import('./peering.ts') },
   { name: 'route-table', group: resources, summary: 'tables of rules', load: () => import('./route-table.ts') },
   { name: 'route', group: resources, summary: 'the rules of a table', load: () => import('./route.ts') },
+  { name: 'trace', group: resources, summary: 'why packets pass, or not', load: () => import('./trace.ts') },
   { name: 'usage', group: resources, summary: 'what peerings carried', load: () => import('./usage.ts') },
   { name: 'configure', group: own, summary: 'profiles: regions and keys', load: () => import('./configure.ts') },
   { name: 'completion', group: own, summary: 'completion for your shell', load: () => import('./completion.ts') },

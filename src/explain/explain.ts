@@ -9,7 +9,7 @@ import type { DropReason } from '../model/drop-reason.ts';
 import type { HalfId, PortId, RouteTableId, VpcId } from '../model/ids.ts';
 import { type Address, familyOf, type Mac, type Prefix } from '../model/ip.ts';
 import { gatewayMac, type RouteTarget } from '../model/network-spec.ts';
-import type { PlaneView } from './plane-view.ts';
+import type { View } from './plane-view.ts';
 
 /** A frame as a workload sends it, reduced to what a decision needs. */
 export interface Packet {
@@ -47,7 +47,7 @@ export type Verdict =
 /** What is known of the workload behind an interface: its MTU in bytes, or null while none is attached. */
 export type MtuOf = (portId: PortId) => number | null;
 
-export function explain(view: PlaneView, mtuOf: MtuOf, packet: Packet): Verdict {
+export function explain(view: View, mtuOf: MtuOf, packet: Packet): Verdict {
   const path: Hop[] = [];
   const drop = (reason: DropReason, object: string): Verdict => ({ kind: 'dropped', reason, object, path });
   const sender = view.interface(packet.from);

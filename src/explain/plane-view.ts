@@ -66,6 +66,10 @@ export class PlaneView {
     return this.#addresses.get(`${vpcId}|${address}`);
   }
 
+  table(vpcId: VpcId, tableId: RouteTableId): RouteTableSpec | undefined {
+    return this.#tables.get(`${vpcId}|${tableId}`);
+  }
+
   /** Longest prefix match in one table of one VPC. */
   route(vpcId: VpcId, tableId: RouteTableId, destination: Address): RouteSpec | undefined {
     const { bits } = bitsOf(destination);
@@ -81,3 +85,6 @@ export class PlaneView {
     return best;
   }
 }
+
+/** What `explain` and its like ask of a network, whoever answers. */
+export type View = Pick<PlaneView, 'vpc' | 'interface' | 'half' | 'ownerOf' | 'table' | 'route'>;

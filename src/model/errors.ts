@@ -131,6 +131,18 @@ export const errors = {
     text: 'More than {limit} client tokens of this account were used within 24 hours.',
     remedy: 'Send creates without a token, or wait until some are a day old.',
   },
+  'no-such-source': {
+    http: 404,
+    status: 'NOT_FOUND',
+    text: 'No interface of yours has {address}, and no VPC of yours holds it.',
+    remedy: 'Name the interface, subnet or VPC to start from by its id.',
+  },
+  'ambiguous-source': {
+    http: 400,
+    status: 'INVALID_ARGUMENT',
+    text: 'source: several of your VPCs hold {address}: {candidates}.',
+    remedy: 'Name the interface to start from by its id.',
+  },
   'too-many-traces': {
     http: 429,
     status: 'RATE_LIMIT',

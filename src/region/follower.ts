@@ -36,6 +36,7 @@ export class Follower {
   #closed = false;
   appliedRevision = 0;
   problem: string | null = null;
+  #failed: ReadonlyMap<VpcId, string> = new Map();
 
   constructor(plane: Plane, source: FollowerSource) {
     this.#plane = plane;
@@ -46,6 +47,7 @@ export class Follower {
     });
     plane.onLost((problem) => {
       this.problem = problem;
+      this.#failed = new Map();
     });
   }
 
@@ -63,6 +65,12 @@ export class Follower {
       this.#waiters.push(me);
       this.#wake();
     });
+  }
+
+  /** Why a VPC is not as wanted: its own failure, or that of the whole plane; null when it is. */
+  problemOf(vpcId: VpcId): string | null {
+    if (this.problem === null) return null;
+    return this.#failed.size === 0 ? this.problem : (this.#failed.get(vpcId) ?? null);
   }
 
   /** Writes everything anew, as at the start. */
@@ -96,6 +104,7 @@ export class Follower {
       this.#settle(revision, new Map(result.failed.map(({ vpcId, problem }) => [vpcId, problem])));
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
+      this.#failed = new Map();
       this.#full ||= full;
       for (const vpcId of dirty) this.#dirty.add(vpcId);
       for (const waiter of this.#waiters) if (waiter.revision <= revision) waiter.settle(false);
@@ -108,6 +117,7 @@ export class Follower {
   }
 
   #settle(revision: number, failed: ReadonlyMap<VpcId, string>): void {
+    this.#failed = failed;
     const [first] = failed;
     this.problem = first === undefined ? null : `${first[0]}: ${first[1]}`;
     this.appliedRevision = revision;

@@ -4,12 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import { compileAll, compileVpc } from '../compile/compile.ts';
+import { CompiledView } from '../compile/compiled-view.ts';
 import { dirtyVpcs } from '../compile/dirty.ts';
 import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
 import type { Plane } from '../dataplane/plane.ts';
 import type { Packet, Verdict } from '../explain/explain.ts';
 import { isRefusal, refuse } from '../model/errors.ts';
-import type { AccountId, Ids, PortId } from '../model/ids.ts';
+import type { AccountId, Ids, PortId, VpcId } from '../model/ids.ts';
 import type { Change, ClientToken } from '../model/resources.ts';
 import { State } from '../model/state.ts';
 import type { Command } from '../rules/commands.ts';
@@ -45,6 +46,7 @@ export class Region implements RegionService {
   readonly name: string;
   readonly #options: RegionOptions;
   readonly #state = new State();
+  readonly view = new CompiledView(this.#state);
   readonly #secrets: Map<string, string>;
   readonly #follower: Follower;
   readonly #guard: UnknownIdGuard;
@@ -149,6 +151,7 @@ export class Region implements RegionService {
     const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
     this.#options.store.commit(entry, secrets);
     this.#state.apply(changes, entry.revision);
+    this.view.touch(dirty);
     for (const { keyId, secret } of secrets) {
       if (secret === null) this.#secrets.delete(keyId);
       else this.#secrets.set(keyId, secret);
@@ -226,6 +229,10 @@ export class Region implements RegionService {
   }
   probe(): Promise<readonly ProbeRow[]> {
     return this.#options.plane.probe();
+  }
+
+  planeProblem(vpcId: VpcId): string | null {
+    return this.#follower.problemOf(vpcId);
   }
 
   status(): RegionStatus {

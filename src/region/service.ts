@@ -5,8 +5,9 @@
 
 import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
 import type { Packet, Verdict } from '../explain/explain.ts';
+import type { View } from '../explain/plane-view.ts';
 import type { Refusal } from '../model/errors.ts';
-import type { AccountId, KeyId, PortId } from '../model/ids.ts';
+import type { AccountId, KeyId, PortId, VpcId } from '../model/ids.ts';
 import type { Change, CommandResult } from '../model/resources.ts';
 import type { StateView } from '../model/state.ts';
 import type { Command } from '../rules/commands.ts';
@@ -66,6 +67,10 @@ export interface RegionService {
   /** Region name, e.g. `cn-north-1`. */
   readonly name: string;
   readonly state: StateView & { readonly revision: number };
+  /** The compiled network of that state. */
+  readonly view: View;
+  /** Why the data plane does not hold a VPC as it is wanted; null while it does. */
+  planeProblem(vpcId: VpcId): string | null;
   /** Orders, decides, commits and carries out one command. Rejects only when the store fails. */
   submit(command: Command, context: CommandContext): Promise<Outcome>;
   /** The secret of an access key, for signature checks; undefined when there is no such key. */

@@ -36,13 +36,14 @@ function oneStation(call: Call, subnetId: string, destination: Address): boolean
 const mostTraces = 2;
 const underWay = new Map<string, number>();
 
-async function limitedTrace(call: Call): Promise<object> {
+/** Does a piece of work that reads the plane, unless the account has too much of it under way. @throws Refused */
+export async function limited<T>(call: Call, work: () => Promise<T>): Promise<T> {
   const { accountId } = tenantOf(call);
   const now = underWay.get(accountId) ?? 0;
   if (now >= mostTraces) return reject('too-many-traces', { limit: String(mostTraces) });
   underWay.set(accountId, now + 1);
   try {
-    return await trace(call);
+    return await work();
   } finally {
     const left = (underWay.get(accountId) ?? 1) - 1;
     if (left === 0) underWay.delete(accountId);
@@ -121,6 +122,6 @@ export const observationOperations: readonly Operation[] = [
       query: Type.Object({ destination: Text }),
       result: Trace,
     },
-    limitedTrace,
+    (call) => limited(call, () => trace(call)),
   ),
 ];

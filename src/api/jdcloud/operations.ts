@@ -8,6 +8,7 @@ import { quotaOperations } from './quotas.ts';
 import { routeRuleOperations } from './route-rules.ts';
 import { routeTableOperations } from './route-tables.ts';
 import { subnetOperations } from './subnets.ts';
+import { traceOperations } from './trace.ts';
 import { vpcOperations } from './vpcs.ts';
 
 export const jdcloudOperations: readonly Operation[] = [
@@ -18,6 +19,7 @@ export const jdcloudOperations: readonly Operation[] = [
   ...peeringOperations,
   ...interfaceOperations,
   ...observationOperations,
+  ...traceOperations,
   ...quotaOperations,
   ...journalOperations,
 ];
