@@ -15,9 +15,9 @@ import { checkBody, readBody } from './body.ts';
 import { errorEnvelope, resultEnvelope } from './envelope.ts';
 import { tokenIn } from './fields.ts';
 import { answerBrokenHttp } from './malformed.ts';
-import type { Call, Operation } from './operation.ts';
+import { type Call, type Operation, Planned } from './operation.ts';
 import { Query } from './query.ts';
-import { Refused, reject } from './refused.ts';
+import { Refused, reject, rejectField } from './refused.ts';
 import { allowedMethods, decodeTarget, routePattern } from './routes.ts';
 
 export const bodyLimit = 1024 * 1024;
@@ -126,18 +126,25 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
       const principal = options.authenticate(wire, params);
       known.account = principal.kind === 'tenant' ? principal.accountId : 'operator';
       const token = request.headers['clienttoken'];
+      const query = new Query((request.query as { readonly raw: string }).raw);
+      const planOnly = query.flag('plan');
+      if (planOnly && operation.method === 'GET') rejectField('plan', 'only a change can be planned');
       const call: Call = {
         region: options.region,
         requestId: request.id,
         principal,
         params,
-        query: new Query((request.query as { readonly raw: string }).raw),
+        query,
+        planOnly,
         body:
           validator === undefined ? undefined : checkBody(validator, readBody(raw, request.headers['content-type'])),
         clientToken: typeof token === 'string' ? tokenIn(token) : undefined,
         pendingRevision: null,
       };
-      const result = await operation.handle(call);
+      const result = await operation.handle(call).catch((error: unknown) => {
+        if (error instanceof Planned) return { plan: error.plan };
+        throw error;
+      });
       reply.code(call.pendingRevision === null ? 200 : 202).type('application/json; charset=utf-8');
       return JSON.stringify(resultEnvelope(request.id, result, call.pendingRevision));
     },

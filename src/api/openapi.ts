@@ -25,6 +25,14 @@ const Failure = Type.Object({
   }),
 });
 
+const Plan = Type.Optional(
+  Type.Boolean({ description: 'Answer what the change would do as {plan}, and change nothing' }),
+);
+function queryOf({ method, query }: Operation): { querystring?: object } {
+  if (method === 'GET') return query === undefined ? {} : { querystring: query };
+  return { querystring: Type.Object({ ...query?.properties, plan: Plan }) };
+}
+
 /** What the document says of one route. @param root what stands before every operation's path */
 export function describeOperation(
   root: string,
@@ -43,7 +51,7 @@ export function describeOperation(
       tags: [operation.tag],
       summary: operation.summary,
       params: Type.Object(Object.fromEntries(names.map((name) => [name, Type.String()]))),
-      ...(operation.query === undefined ? {} : { querystring: operation.query }),
+      ...queryOf(operation),
       ...(operation.body === undefined ? {} : { body: operation.body }),
       response: { 200: Type.Object({ requestId: Type.String(), ...result }), '4xx': Failure, '5xx': Failure },
     } as FastifySchema,

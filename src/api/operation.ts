@@ -7,7 +7,7 @@ import { isRefusal, refuse } from '../model/errors.ts';
 import type { AccountId } from '../model/ids.ts';
 import type { CommandResult, ResourceOf } from '../model/resources.ts';
 import type { OwnedKind } from '../model/state.ts';
-import type { Outcome, Principal, RegionService } from '../region/service.ts';
+import type { Outcome, Plan, Principal, RegionService } from '../region/service.ts';
 import type { Command } from '../rules/commands.ts';
 import { pageLimits } from './listing.ts';
 import type { Query } from './query.ts';
@@ -26,8 +26,20 @@ export interface Call<B = unknown> {
   readonly body: B;
   /** From the header; a body may carry one of its own. */
   readonly clientToken: string | undefined;
+  /** Only say what the change would do. */
+  readonly planOnly: boolean;
   /** Revision that the data plane has not confirmed, once a command was left pending. */
   pendingRevision: number | null;
+}
+
+/** Carries a plan from where the change would have been made to the one place that answers it. */
+export class Planned extends Error {
+  readonly plan: Plan;
+  constructor(plan: Plan) {
+    super('a plan, not a change');
+    this.name = 'Planned';
+    this.plan = plan;
+  }
 }
 
 export interface Operation {
@@ -70,6 +82,11 @@ export async function submitWhole(
   command: Command,
   clientToken?: string,
 ): Promise<Exclude<Outcome, { kind: 'refusal' }>> {
+  if (call.planOnly) {
+    const plan = call.region.plan(command, call.principal);
+    if (isRefusal(plan)) throw new Refused(plan);
+    throw new Planned(plan);
+  }
   const token = clientToken ?? call.clientToken;
   const outcome = await call.region.submit(command, {
     principal: call.principal,

@@ -1,6 +1,13 @@
 /** `isthmus account`: the tenants of a region. The operator's command, over the admin socket. */
 import type { Command } from 'commander';
-import { type AccountObject, AdminClient, type AdminOptions, accountPath, adminVerb } from './admin.ts';
+import {
+  type AccountObject,
+  AdminClient,
+  type AdminOptions,
+  accountPath,
+  adminChangeVerb,
+  adminVerb,
+} from './admin.ts';
 import { Failure } from './failure.ts';
 import { demandChange, gone, present } from './nouns.ts';
 import { printList, printObject } from './output.ts';
@@ -20,7 +27,7 @@ const show = (options: AdminOptions, account: AccountObject): void =>
 
 export function register(program: Command): void {
   const noun = program.command('account').description('the tenants of the region (operator)');
-  adminVerb(noun, 'create <name>', 'create an account').action(async (name: string, options: AdminOptions) => {
+  adminChangeVerb(noun, 'create <name>', 'create an account').action(async (name: string, options: AdminOptions) => {
     const client = new AdminClient(options);
     const { accountId } = (await client.call('POST', '/accounts', { name })) as { accountId: string };
     show(options, await client.account(accountId));
@@ -44,7 +51,7 @@ export function register(program: Command): void {
       show(options, await new AdminClient(options).account(text));
     },
   );
-  adminVerb(noun, 'modify <account>', 'rename an account, or change its request rate')
+  adminChangeVerb(noun, 'modify <account>', 'rename an account, or change its request rate')
     .option('--name <name>', 'a new name')
     .option('--rate <number>', 'requests a second with each of its keys')
     .action(async (text: string, options: AdminOptions & { name?: string; rate?: string }) => {
@@ -59,7 +66,7 @@ export function register(program: Command): void {
       await client.call('PATCH', accountPath(accountId), body);
       show(options, await client.account(accountId));
     });
-  adminVerb(noun, 'delete <account>', 'delete an account and its keys')
+  adminChangeVerb(noun, 'delete <account>', 'delete an account and its keys')
     .alias('rm')
     .option('--force', 'with everything it owns: VPCs, peering halves, interfaces')
     .action(async (text: string, options: AdminOptions & { force?: true }) => {

@@ -9,10 +9,13 @@ import { type Exchange, exchange } from './connection.ts';
 import { Failure } from './failure.ts';
 import type { OutputOptions } from './output.ts';
 import { instanceOption, placesOf, sockets } from './places.ts';
+import { type PlanAnswer, PlanShown } from './plan-shown.ts';
 
 export interface AdminOptions extends OutputOptions {
   readonly socket?: string;
   readonly instance?: string;
+  /** Only say what the change would do. */
+  readonly plan?: true;
 }
 
 /** The service's own socket; for others than root one of their own, if they run one. */
@@ -27,6 +30,10 @@ function socketOf(options: AdminOptions, env: NodeJS.ProcessEnv): string {
 /** Adds a verb of the operator. */
 export const adminVerb = (noun: Command, spec: string, summary: string): Command =>
   adminOptions(noun.command(spec).description(summary));
+
+/** As `changeVerb` for tenants. */
+export const adminChangeVerb = (noun: Command, spec: string, summary: string): Command =>
+  adminVerb(noun, spec, summary).option('--plan', 'say what it would do, and change nothing');
 
 export const adminOptions = (command: Command): Command =>
   command
@@ -60,12 +67,20 @@ function unreachable(path: string, error: NodeJS.ErrnoException): Failure {
 
 export class AdminClient {
   readonly path: string;
+  readonly #plan: boolean;
   constructor(options: AdminOptions, env: NodeJS.ProcessEnv = process.env) {
     this.path = socketOf(options, env);
+    this.#plan = options.plan === true;
   }
 
-  /** @returns the envelope's result; @throws Failure */
-  call(method: Exchange['method'], path: string, body?: object): Promise<unknown> {
+  /** @returns the envelope's result; @throws Failure; PlanShown where a change is only to be planned */
+  async call(method: Exchange['method'], path: string, body?: object): Promise<unknown> {
+    if (!this.#plan || method === 'GET') return this.#send(method, path, body);
+    const planned = `${path}${path.includes('?') ? '&' : '?'}plan=true`;
+    throw new PlanShown(((await this.#send(method, planned, body)) as PlanAnswer).plan);
+  }
+
+  #send(method: Exchange['method'], path: string, body?: object): Promise<unknown> {
     const text = body === undefined ? '' : JSON.stringify(body);
     const headers = { host: 'localhost', ...(text === '' ? {} : { 'content-type': 'application/json' }) };
     return exchange({ kind: 'socket', path: this.path }, { method, path, headers, body: text }, (error) =>

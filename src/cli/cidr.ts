@@ -1,6 +1,6 @@
 /** `isthmus cidr`: the ranges of a VPC. */
 import type { Command } from 'commander';
-import { type Client, clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { type Client, changeVerb, clientFor, type TenantOptions, tenantVerb } from './client.ts';
 import { idOf, pathOf, read } from './nouns.ts';
 import { printJson, printList } from './output.ts';
 
@@ -14,7 +14,7 @@ async function printRanges(client: Client, options: TenantOptions, vpcId: string
 
 export function register(program: Command): void {
   const noun = program.command('cidr').description('the ranges of a VPC');
-  tenantVerb(noun, 'add <vpc> <prefix...>', 'add ranges, IPv4 or IPv6, all or none').action(
+  changeVerb(noun, 'add <vpc> <prefix...>', 'add ranges, IPv4 or IPv6, all or none').action(
     async (text: string, addressPrefixes: readonly string[], options: TenantOptions) => {
       const client = clientFor(options);
       const id = await idOf(client, 'vpc', text);
@@ -28,7 +28,7 @@ export function register(program: Command): void {
       const client = clientFor(options);
       await printRanges(client, options, await idOf(client, 'vpc', text));
     });
-  tenantVerb(noun, 'remove <vpc> <prefix>', 'remove a range that no subnet uses').action(
+  changeVerb(noun, 'remove <vpc> <prefix>', 'remove a range that no subnet uses').action(
     async (text: string, addressPrefix: string, options: TenantOptions) => {
       const client = clientFor(options);
       const id = await idOf(client, 'vpc', text);

@@ -8,9 +8,12 @@ import { commonOptions } from './command.ts';
 import { exchange, type Target } from './connection.ts';
 import { Failure } from './failure.ts';
 import type { OutputOptions } from './output.ts';
+import { type PlanAnswer, PlanShown } from './plan-shown.ts';
 import { type Profile, readProfiles } from './profiles.ts';
 
 export interface TenantOptions extends OutputOptions {
+  /** Only say what the change would do. */
+  readonly plan?: true;
   readonly profile?: string;
   readonly endpoint?: string;
   readonly region?: string;
@@ -19,6 +22,11 @@ export interface TenantOptions extends OutputOptions {
 /** Adds a verb that speaks for a tenant. @param spec the verb and its arguments, as commander reads them */
 export const tenantVerb = (noun: Command, spec: string, summary: string): Command =>
   tenantOptions(noun.command(spec).description(summary));
+
+/** Adds a verb that changes something; with `--plan` it only says what it would do. */
+export const changeVerb = (noun: Command, spec: string, summary: string): Command =>
+  tenantVerb(noun, spec, summary).option(...planOption);
+export const planOption = ['--plan', 'say what it would do, and change nothing'] as const;
 
 export const tenantOptions = (command: Command): Command =>
   command
@@ -98,9 +106,12 @@ export class Client {
   readonly profile: Profile;
   readonly #endpoint: URL;
   readonly #target: Target;
+  readonly #plan: boolean;
 
-  constructor(profile: Profile) {
+  /** @param plan whether changes are only to be planned: the first one then throws `PlanShown` */
+  constructor(profile: Profile, plan = false) {
     this.profile = profile;
+    this.#plan = plan;
     this.#endpoint = parseEndpoint(profile.endpoint);
     this.#target = { kind: 'tcp', endpoint: this.#endpoint, caFile: profile.caFile };
   }
@@ -130,7 +141,12 @@ export class Client {
     }
   }
 
-  #call(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
+  async #call(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
+    if (!this.#plan || method === 'GET') return this.#send(method, path, query, body);
+    throw new PlanShown(((await this.#send(method, path, [...query, ['plan', 'true']], body)) as PlanAnswer).plan);
+  }
+
+  #send(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
     const { region, accessKeyId, secretAccessKey } = this.profile;
     const search = query.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&');
     const whole = `/v1/regions/${encodeURIComponent(region)}${path}${search === '' ? '' : `?${search}`}`;
@@ -152,4 +168,4 @@ export class Client {
   }
 }
 
-export const clientFor = (options: TenantOptions): Client => new Client(profileFor(options));
+export const clientFor = (options: TenantOptions): Client => new Client(profileFor(options), options.plan === true);

@@ -1,6 +1,6 @@
 /** `isthmus interface`: network interfaces. Putting a workload on one is the operator's `isthmus attach`. */
 import type { Command } from 'commander';
-import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { changeVerb, clientFor, type TenantOptions } from './client.ts';
 import { Failure } from './failure.ts';
 import { registerObservations } from './interface-observations.ts';
 import {
@@ -75,7 +75,7 @@ function primaryIn(addresses: readonly string[]): object {
 
 export function register(program: Command): void {
   const noun = program.command('interface').description('network interfaces');
-  tenantVerb(noun, 'create [name]', 'create a network interface')
+  changeVerb(noun, 'create [name]', 'create a network interface')
     .requiredOption('--subnet <subnet>', 'the subnet, by id or name')
     .option('--address <address>', 'its primary address, one of each family; picked when left out', collect)
     .option('--secondary <address>', 'a secondary address, repeatable', collect)
@@ -100,7 +100,7 @@ export function register(program: Command): void {
     });
   listVerb(noun, layout, ['vpc', 'subnet']);
   showVerb(noun, layout);
-  tenantVerb(noun, 'modify <interface>', 'rename or describe an interface, or switch its source check')
+  changeVerb(noun, 'modify <interface>', 'rename or describe an interface, or switch its source check')
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')
     .option('--source-check <on|off>', 'whether foreign source addresses are dropped')
@@ -120,7 +120,7 @@ export function register(program: Command): void {
       await client.patch(pathOf('interface', id), body);
       show(options, layout, await read(client, 'interface', id));
     });
-  tenantVerb(noun, 'assign <interface> [address...]', 'give an interface secondary addresses')
+  changeVerb(noun, 'assign <interface> [address...]', 'give an interface secondary addresses')
     .option('--count <number>', 'how many to pick, instead of naming them')
     .action(async (text: string, addresses: readonly string[], options: TenantOptions & { count?: string }) => {
       const client = clientFor(options);
@@ -131,7 +131,7 @@ export function register(program: Command): void {
       await client.post(pathOf('interface', id, 'assignSecondaryIps'), body);
       show(options, layout, await read(client, 'interface', id));
     });
-  tenantVerb(noun, 'unassign <interface> <address...>', 'take secondary addresses away').action(
+  changeVerb(noun, 'unassign <interface> <address...>', 'take secondary addresses away').action(
     async (text: string, addresses: readonly string[], options: TenantOptions) => {
       const client = clientFor(options);
       const id = await idOf(client, 'interface', text);

@@ -3,7 +3,7 @@
  * or goes straight into the caller's profile and is not shown at all.
  */
 import type { Command } from 'commander';
-import { AdminClient, type AdminOptions, accountPath, adminVerb } from './admin.ts';
+import { AdminClient, type AdminOptions, accountPath, adminChangeVerb, adminVerb } from './admin.ts';
 import { defaultEndpoint, parseEndpoint } from './client.ts';
 import { Failure } from './failure.ts';
 import { gone } from './nouns.ts';
@@ -44,7 +44,7 @@ async function save(client: AdminClient, key: NewKey, name: string, options: Cre
 
 export function register(program: Command): void {
   const noun = program.command('key').description('the access keys of an account (operator)');
-  adminVerb(noun, 'create <account>', 'make a key pair; its secret is shown this once')
+  adminChangeVerb(noun, 'create <account>', 'make a key pair; its secret is shown this once')
     .option('--description <text>', 'free text, at most 256 characters')
     .option(
       '--save-profile <name>',
@@ -97,7 +97,7 @@ export function register(program: Command): void {
         none: `${accountId} has no key. Make one: isthmus key create ${accountId}`,
       });
     });
-  adminVerb(noun, 'delete <key>', 'delete a key; what is signed with it is refused from then on')
+  adminChangeVerb(noun, 'delete <key>', 'delete a key; what is signed with it is refused from then on')
     .alias('rm')
     .action(async (accessKeyId: string, options: AdminOptions) => {
       await new AdminClient(options).call('DELETE', `/keys/${encodeURIComponent(accessKeyId)}`);

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { type CommandEntry, commonOptions } from './command.ts';
 import { Failure, failureJson, renderFailure } from './failure.ts';
+import { PlanShown, showPlan } from './plan-shown.ts';
 import { painterFor } from './terminal.ts';
 
 const resources = 'Build networks (with a profile):';
@@ -85,6 +86,10 @@ async function main(given: readonly string[]): Promise<number> {
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has said what is wrong
+    if (error instanceof PlanShown) {
+      showPlan(error.plan, { json: args.includes('--json'), quiet: args.includes('-q') || args.includes('--quiet') });
+      return 0;
+    }
     if (!(error instanceof Failure)) throw error;
     const plain = args.includes('--json') ? failureJson(error) : renderFailure(error, painterFor(process.stderr));
     process.stderr.write(plain);

@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander';
 import { isId } from '../model/ids.ts';
-import { type Client, clientFor, type Filter, type TenantOptions, tenantVerb } from './client.ts';
+import { type Client, changeVerb, clientFor, type Filter, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import type { InterfaceObject, PeeringObject, RouteTableObject, SubnetObject, VpcObject } from './objects.ts';
 import {
@@ -182,7 +182,7 @@ export function deleteVerb(
   kind: Kind,
   query?: (options: object) => readonly (readonly [string, string])[],
 ): Command {
-  return tenantVerb(noun, `delete <${kind}>`, `delete a ${words[kind].noun}, by id or name`)
+  return changeVerb(noun, `delete <${kind}>`, `delete a ${words[kind].noun}, by id or name`)
     .alias('rm')
     .action(async (text: string, options: TenantOptions) => {
       const client = clientFor(options);

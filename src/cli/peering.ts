@@ -1,6 +1,6 @@
 /** `isthmus peering`: your halves of peering connections. The other side creates its own; both together connect. */
 import type { Command } from 'commander';
-import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { changeVerb, clientFor, type TenantOptions } from './client.ts';
 import {
   deleteVerb,
   demandChange,
@@ -58,7 +58,7 @@ interface CreateOptions extends TenantOptions {
 
 export function register(program: Command): void {
   const noun = program.command('peering').description('your halves of peering connections');
-  tenantVerb(noun, 'create <name>', "create your half; with the other side's half it is Connected")
+  changeVerb(noun, 'create <name>', "create your half; with the other side's half it is Connected")
     .requiredOption('--vpc <vpc>', 'your VPC, by id or name')
     .requiredOption('--remote <vpc>', 'the VPC to peer with: the id its owner gave you, or the name of one of yours')
     .option('--description <text>', 'free text, at most 256 characters')
@@ -76,7 +76,7 @@ export function register(program: Command): void {
     });
   listVerb(noun, layout, ['vpc']);
   showVerb(noun, layout);
-  tenantVerb(noun, 'modify <peering>', 'rename or describe your half')
+  changeVerb(noun, 'modify <peering>', 'rename or describe your half')
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')
     .action(async (text: string, options: TenantOptions & { name?: string; description?: string }) => {

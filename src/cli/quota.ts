@@ -1,7 +1,7 @@
 /** `isthmus quota`: how much an account may own. Tenants look, the operator sets. */
 import type { Command } from 'commander';
 import { type QuotaType, quotas, quotaTypes } from '../model/quota.ts';
-import { AdminClient, type AdminOptions, accountPath, adminVerb } from './admin.ts';
+import { AdminClient, type AdminOptions, accountPath, adminChangeVerb } from './admin.ts';
 import { type Client, clientFor, type Query, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import { idOf } from './nouns.ts';
@@ -70,7 +70,11 @@ export function register(program: Command): void {
         none: 'No quota.',
       });
     });
-  adminVerb(noun, 'set <account> <quota> <limit>', 'give an account its own limit (operator); "default" takes it back')
+  adminChangeVerb(
+    noun,
+    'set <account> <quota> <limit>',
+    'give an account its own limit (operator); "default" takes it back',
+  )
     .addHelpText('after', `\nQuotas: ${quotaTypes.join(', ')}.`)
     .action(async (text: string, type: string, limit: string, options: AdminOptions) => {
       if (limit !== 'default' && !/^[0-9]{1,7}$/.test(limit)) {

@@ -1,6 +1,6 @@
 /** `isthmus route-table`: which rules apply to which subnets. The rules themselves are `isthmus route`. */
 import type { Command } from 'commander';
-import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { changeVerb, clientFor, type TenantOptions } from './client.ts';
 import {
   deleteVerb,
   demandChange,
@@ -36,7 +36,7 @@ const layout: Layout<'route-table'> = {
 
 export function register(program: Command): void {
   const noun = program.command('route-table').description('which rules apply to which subnets');
-  tenantVerb(noun, 'create <name>', 'create a custom route table, with the Local rule only')
+  changeVerb(noun, 'create <name>', 'create a custom route table, with the Local rule only')
     .requiredOption('--vpc <vpc>', 'the VPC, by id or name')
     .option('--description <text>', 'free text, at most 256 characters')
     .option('--token <text>', 'client token: a retry with the same one answers with the same table')
@@ -50,7 +50,7 @@ export function register(program: Command): void {
     });
   listVerb(noun, layout, ['vpc']);
   showVerb(noun, layout);
-  tenantVerb(noun, 'modify <route-table>', 'rename or describe a route table')
+  changeVerb(noun, 'modify <route-table>', 'rename or describe a route table')
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')
     .action(async (text: string, options: TenantOptions & { name?: string; description?: string }) => {
@@ -61,7 +61,7 @@ export function register(program: Command): void {
       await client.patch(pathOf('route-table', id), body);
       show(options, layout, await read(client, 'route-table', id));
     });
-  tenantVerb(noun, 'associate <route-table> <subnet...>', 'bind subnets to a table; they leave their old one').action(
+  changeVerb(noun, 'associate <route-table> <subnet...>', 'bind subnets to a table; they leave their old one').action(
     async (text: string, subnets: readonly string[], options: TenantOptions) => {
       const client = clientFor(options);
       const id = await idOf(client, 'route-table', text);
@@ -70,7 +70,7 @@ export function register(program: Command): void {
       show(options, layout, await read(client, 'route-table', id));
     },
   );
-  tenantVerb(noun, 'disassociate <route-table> <subnet>', 'put a subnet back on the default table of its VPC').action(
+  changeVerb(noun, 'disassociate <route-table> <subnet>', 'put a subnet back on the default table of its VPC').action(
     async (text: string, subnet: string, options: TenantOptions) => {
       const client = clientFor(options);
       const id = await idOf(client, 'route-table', text);

@@ -1,6 +1,6 @@
 /** `isthmus route`: the rules of a route table. */
 import type { Command } from 'commander';
-import { type Client, clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { type Client, changeVerb, clientFor, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import { demandChange, list, pathOf, present, read, resolve } from './nouns.ts';
 import type { RouteRuleObject } from './objects.ts';
@@ -90,7 +90,7 @@ export function register(program: Command): void {
   const noun = program
     .command('route')
     .description("the rules of a route table; a VPC's name or id stands for its default table");
-  tenantVerb(noun, 'add <route-table> <destination>', 'add a rule')
+  changeVerb(noun, 'add <route-table> <destination>', 'add a rule')
     .requiredOption('--via <next-hop>', 'a peering half or network interface, by id or name, or: internet')
     .option('--priority <number>', '1 to 255')
     .option('--description <text>', 'free text, at most 256 characters')
@@ -108,7 +108,7 @@ export function register(program: Command): void {
       const client = clientFor(options);
       await printRules(client, options, await tableIn(client, text));
     });
-  tenantVerb(
+  changeVerb(
     noun,
     'modify <route-table> <rule>',
     'change a rule, named by its id or destination, without losing a packet',
@@ -129,7 +129,7 @@ export function register(program: Command): void {
       await client.post(pathOf('route-table', id, 'modifyRouteTableRules'), body);
       await printRules(client, options, id);
     });
-  tenantVerb(noun, 'remove <route-table> <rule...>', 'remove rules, named by id or destination')
+  changeVerb(noun, 'remove <route-table> <rule...>', 'remove rules, named by id or destination')
     .alias('rm')
     .action(async (text: string, which: readonly string[], options: TenantOptions) => {
       const client = clientFor(options);

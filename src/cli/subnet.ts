@@ -1,6 +1,6 @@
 /** `isthmus subnet`: ranges inside a VPC, each bound to one route table. */
 import type { Command } from 'commander';
-import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { changeVerb, clientFor, type TenantOptions } from './client.ts';
 import { Failure } from './failure.ts';
 import {
   collect,
@@ -68,7 +68,7 @@ function byFamily(cidrs: readonly string[]): { addressPrefix?: string; ipv6Addre
 
 export function register(program: Command): void {
   const noun = program.command('subnet').description('ranges inside a VPC');
-  tenantVerb(noun, 'create <name>', 'create a subnet')
+  changeVerb(noun, 'create <name>', 'create a subnet')
     .requiredOption('--vpc <vpc>', 'the VPC, by id or name')
     .requiredOption('--cidr <prefix>', 'its range; give one of each family for dual stack', collect)
     .option('--route-table <route-table>', 'instead of the default table of the VPC')
@@ -92,7 +92,7 @@ export function register(program: Command): void {
     });
   listVerb(noun, layout, ['vpc', 'route-table']);
   showVerb(noun, layout);
-  tenantVerb(noun, 'modify <subnet>', 'rename or describe a subnet')
+  changeVerb(noun, 'modify <subnet>', 'rename or describe a subnet')
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')
     .action(async (text: string, options: TenantOptions & { name?: string; description?: string }) => {

@@ -1,6 +1,6 @@
 /** `isthmus vpc`: virtual private clouds. */
 import type { Command } from 'commander';
-import { clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { changeVerb, clientFor, type TenantOptions } from './client.ts';
 import {
   collect,
   deleteVerb,
@@ -42,7 +42,7 @@ interface CreateOptions extends TenantOptions {
 
 export function register(program: Command): void {
   const noun = program.command('vpc').description('virtual private clouds');
-  tenantVerb(noun, 'create <name>', 'create a VPC with its default route table')
+  changeVerb(noun, 'create <name>', 'create a VPC with its default route table')
     .option(
       '--cidr <prefix>',
       'a range of its own, repeatable, IPv4 or IPv6; none: the range is that of its subnets',
@@ -59,7 +59,7 @@ export function register(program: Command): void {
     });
   listVerb(noun, layout, []);
   showVerb(noun, layout);
-  tenantVerb(noun, 'modify <vpc>', 'rename a VPC, describe it, or drop its CIDRs')
+  changeVerb(noun, 'modify <vpc>', 'rename a VPC, describe it, or drop its CIDRs')
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')
     .option('--unlimited', 'drop its CIDRs: the range is then that of its subnets')

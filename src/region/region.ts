@@ -9,16 +9,19 @@ import { dirtyVpcs } from '../compile/dirty.ts';
 import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
 import type { Plane } from '../dataplane/plane.ts';
 import type { Packet, Verdict } from '../explain/explain.ts';
-import { isRefusal, refuse } from '../model/errors.ts';
+import { preview } from '../explain/preview.ts';
+import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import type { AccountId, Ids, PortId, VpcId } from '../model/ids.ts';
 import type { Change, ClientToken } from '../model/resources.ts';
 import { State } from '../model/state.ts';
 import type { Command } from '../rules/commands.ts';
 import { decide } from '../rules/decide.ts';
+import type { Decision } from '../rules/draft.ts';
+import { Overlay } from '../rules/overlay.ts';
 import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
 import { Follower } from './follower.ts';
 import { freshSecret, systemIds } from './ids.ts';
-import type { CommandContext, JournalEntry, Outcome, RegionService, RegionStatus } from './service.ts';
+import type { CommandContext, JournalEntry, Outcome, Plan, Principal, RegionService, RegionStatus } from './service.ts';
 import { UnknownIdGuard } from './unknown-ids.ts';
 
 export interface RegionOptions {
@@ -116,19 +119,8 @@ export class Region implements RegionService {
     // From here to the fold nothing waits, so commands cannot interleave: this is the one queue.
     const token = this.#tokenOf(context, accountId, command);
     if (token !== null && 'answer' in token) return token.answer;
-    if (command.kind === 'create-peering' && accountId !== null && this.#guard.exhausted(accountId)) {
-      return refuse('too-many-unknown-ids', {});
-    }
-    const decision = decide(command, { state: this.#state, accountId, now, ids: this.#ids });
-    if (isRefusal(decision)) {
-      // Neither ids nor the ranges behind them are to be found out by trying.
-      const guess =
-        command.kind === 'create-peering' &&
-        (decision.code === 'peering-overlap-hidden' ||
-          (decision.code === 'not-found' && decision.params['id'] === command.remoteVpcId));
-      if (guess && accountId !== null) this.#guard.count(accountId);
-      return decision;
-    }
+    const decision = this.#decide(command, accountId, now);
+    if (isRefusal(decision)) return decision;
     const done = { kind: 'done', result: decision.result } as const;
     if (decision.changes.length === 0) {
       return { ...done, revision: this.#state.revision, applied: this.#follower.problem === null };
@@ -160,6 +152,40 @@ export class Region implements RegionService {
     const secret = command.kind === 'create-key' ? secrets[0]?.secret : undefined;
     const applied = dirty.size === 0 || (await this.#follower.follow(entry.revision, dirty));
     return { ...done, revision: entry.revision, applied, ...(secret == null ? {} : { secret }) };
+  }
+
+  /** Decides, and watches that nobody finds out by trying what is not his to know. */
+  #decide(command: Command, accountId: AccountId | null, now: string): Decision {
+    if (command.kind === 'create-peering' && accountId !== null && this.#guard.exhausted(accountId)) {
+      return refuse('too-many-unknown-ids', {});
+    }
+    const decision = decide(command, { state: this.#state, accountId, now, ids: this.#ids });
+    if (isRefusal(decision) && accountId !== null && command.kind === 'create-peering') {
+      // Neither ids nor the ranges behind them are to be found out by trying.
+      const hidden = decision.code === 'peering-overlap-hidden';
+      if (hidden || (decision.code === 'not-found' && decision.params['id'] === command.remoteVpcId)) {
+        this.#guard.count(accountId);
+      }
+    }
+    return decision;
+  }
+
+  plan(command: Command, principal: Principal): Plan | Refusal {
+    const caller = principal.kind === 'tenant' ? principal.accountId : null;
+    const decision = this.#decide(command, caller, isoTime(this.#clock()));
+    if (isRefusal(decision)) return decision;
+    return this.#preview(decision.changes, caller);
+  }
+
+  /** What changes would do, for the eyes of an account or the operator. */
+  #preview(changes: readonly Change[], caller: AccountId | null): Plan {
+    const overlay = new Overlay(this.#state);
+    overlay.apply(changes);
+    const workload = (portId: PortId): AttachmentFact | undefined => this.attachment(portId);
+    const before = { state: this.#state, view: this.view, workload, caller };
+    const after = { state: overlay, view: new CompiledView(overlay), workload, caller };
+    const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
+    return { revision: this.#state.revision, ...preview(before, after, overlay.changes, dirty) };
   }
 
   #tokenOf(

@@ -6,6 +6,7 @@
 import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
 import type { Packet, Verdict } from '../explain/explain.ts';
 import type { View } from '../explain/plane-view.ts';
+import type { Preview } from '../explain/preview.ts';
 import type { Refusal } from '../model/errors.ts';
 import type { AccountId, KeyId, PortId, VpcId } from '../model/ids.ts';
 import type { Change, CommandResult } from '../model/resources.ts';
@@ -22,6 +23,12 @@ export interface CommandContext {
   readonly requestId: string;
   /** A create repeated with the same token answers with the same object (24 h). 1–64 characters of [A-Za-z0-9_-]. */
   readonly clientToken?: string;
+}
+
+/** What a command would do. */
+export interface Plan extends Preview {
+  /** Of the state that it was made on. */
+  readonly revision: number;
 }
 
 export type Outcome =
@@ -73,6 +80,8 @@ export interface RegionService {
   planeProblem(vpcId: VpcId): string | null;
   /** Orders, decides, commits and carries out one command. Rejects only when the store fails. */
   submit(command: Command, context: CommandContext): Promise<Outcome>;
+  /** What a command would do, or why it would be refused; nothing is changed. */
+  plan(command: Command, principal: Principal): Plan | Refusal;
   /** The secret of an access key, for signature checks; undefined when there is no such key. */
   secretOf(keyId: string): string | undefined;
   /** Entries after a revision (null: the newest), oldest first. @param account only this account's; undefined means all (operator). */

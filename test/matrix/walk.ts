@@ -8,6 +8,7 @@ import { isRefusal } from '../../src/model/errors.ts';
 import type { PortId } from '../../src/model/ids.ts';
 import { addressAt, type Prefix } from '../../src/model/ip.ts';
 import type { NextHop, Vpc } from '../../src/model/resources.ts';
+import type { Outcome, Principal } from '../../src/region/service.ts';
 import type { TenantCommand } from '../../src/rules/commands.ts';
 import type { Ending } from '../wire/lab.ts';
 import { prefix } from '../wire/sketch.ts';
@@ -85,6 +86,12 @@ const destinations = (n: number): Prefix => {
 
 const pick = <T>(of: readonly T[], n: number): T | undefined => of[n % Math.max(1, of.length)];
 
+export type Around = (
+  command: TenantCommand,
+  principal: Principal,
+  carryOut: () => Promise<Outcome>,
+) => Promise<Outcome>;
+
 export class Walk {
   readonly world: World;
   /** Commands that were done, refused, and cells in which a packet crossed from one VPC to another. */
@@ -92,9 +99,12 @@ export class Walk {
   refused = 0;
   crossed = 0;
   #serial = 0;
+  /** Stands around each command, for what is to be seen before and after it. */
+  readonly #around: Around;
 
-  constructor(world: World) {
+  constructor(world: World, around: Around = (_command, _principal, carryOut) => carryOut()) {
     this.world = world;
+    this.#around = around;
   }
 
   /** The command that an action is just now; null when there is nothing to do it to. */
@@ -235,7 +245,11 @@ export class Walk {
     const as = thief && command.kind !== 'create-vpc' ? (tenants.find((name) => name !== owner) ?? 'red') : owner;
     const principal = await world.tenant(as);
     const before = world.state.revision;
-    const outcome = await world.region.submit(command, { principal, requestId: 'r' });
+    const outcome = await this.#around(command, principal, async () => {
+      const done = await world.region.submit(command, { principal, requestId: 'r' });
+      world.forgetGone();
+      return done;
+    });
     if (isRefusal(outcome)) {
       assert.equal(world.state.revision, before, 'a refusal changes nothing');
       this.refused++;
@@ -243,7 +257,6 @@ export class Walk {
       assert.ok(as === owner, `${as} could ${command.kind} of ${owner}`);
       assert.ok(outcome.applied, `${command.kind}: ${world.region.status().planeProblem}`);
       this.done++;
-      world.forgetGone();
       if (command.kind === 'create-interface') await world.attach(outcome.result.id as PortId);
     }
   }
