@@ -143,6 +143,18 @@ export const errors = {
     text: 'source: several of your VPCs hold {address}: {candidates}.',
     remedy: 'Name the interface to start from by its id.',
   },
+  'declared-fixed': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: '{field}: {object} has {is}, the file says {wanted}; that cannot be changed.',
+    remedy: 'Give the new one another name: the old one is then deleted and the new one made.',
+  },
+  'plan-moved': {
+    http: 409,
+    status: 'ABORTED',
+    text: 'What this would do is not what was planned: the network has changed in the meantime.',
+    remedy: 'Look at a new plan, and apply that.',
+  },
   'too-many-traces': {
     http: 429,
     status: 'RATE_LIMIT',

@@ -6,6 +6,14 @@ import type { AccountId, HalfId, KeyId, PortId, RouteRuleId, RouteTableId, Subne
 import type { Address, Mac, Prefix } from './ip.ts';
 import type { QuotaType } from './quota.ts';
 
+/** Labels say whose an object is: `network` names the declared network (rules/declared.ts) that made it. */
+export interface Labels {
+  readonly network?: string;
+}
+interface Labelled {
+  readonly labels?: Labels;
+}
+
 /** An owner of resources: a tenant. */
 export interface Account {
   readonly kind: 'account';
@@ -28,7 +36,7 @@ export interface AccessKey {
 }
 
 /** A virtual private cloud. `cidrs` empty means unlimited: its range is then that of its subnets. */
-export interface Vpc {
+export interface Vpc extends Labelled {
   readonly kind: 'vpc';
   readonly id: VpcId;
   readonly accountId: AccountId;
@@ -40,7 +48,7 @@ export interface Vpc {
 }
 
 /** A range of one VPC, bound to one route table. At most one prefix of each family, at least one in all. */
-export interface Subnet {
+export interface Subnet extends Labelled {
   readonly kind: 'subnet';
   readonly id: SubnetId;
   readonly accountId: AccountId;
@@ -58,7 +66,7 @@ export type NextHop =
   | { readonly kind: 'interface'; readonly portId: PortId };
 
 /** One rule of a route table. The Local rule is not stored: it always exists, first and unbeatable. */
-export interface RouteRule {
+export interface RouteRule extends Labelled {
   readonly id: RouteRuleId;
   readonly destination: Prefix;
   readonly nextHop: NextHop;
@@ -67,7 +75,7 @@ export interface RouteRule {
   readonly description: string;
 }
 
-export interface RouteTable {
+export interface RouteTable extends Labelled {
   readonly kind: 'route-table';
   readonly id: RouteTableId;
   readonly accountId: AccountId;
@@ -84,7 +92,7 @@ export interface RouteTable {
 export type PeeringState = 'Initiated' | 'Connected' | 'Disconnected';
 
 /** One owner's half of a peering connection: local VPC → remote VPC. */
-export interface PeeringHalf {
+export interface PeeringHalf extends Labelled {
   readonly kind: 'peering';
   readonly id: HalfId;
   readonly accountId: AccountId;
@@ -111,7 +119,7 @@ export interface HalfIdentity {
 }
 
 /** A network interface ("port-…"). Whether a workload is attached is an observed fact, not part of it. */
-export interface NetworkInterface {
+export interface NetworkInterface extends Labelled {
   readonly kind: 'interface';
   readonly id: PortId;
   readonly accountId: AccountId;
@@ -142,6 +150,9 @@ export interface ClientToken {
 export interface CommandResult {
   readonly id?: string;
   readonly ids?: readonly string[];
+  /** Of a declared network: steps that were carried out, and that are left for the next time. */
+  readonly steps?: number;
+  readonly left?: number;
 }
 
 export type Resource =

@@ -15,5 +15,16 @@ export const systemIds: Ids = {
   macSeed: () => BigInt(`0x${randomBytes(5).toString('hex')}`),
 };
 
+/** Ids of what is only planned: counted, the same in each run. */
+export class PlannedIds implements Ids {
+  #count = 0;
+  fresh<K extends IdKind>(kind: K): IdOf<K> {
+    return `${idPrefixes[kind]}new${String(++this.#count).padStart(7, '0')}` as IdOf<K>;
+  }
+  macSeed(): bigint {
+    return BigInt(++this.#count);
+  }
+}
+
 /** A secret access key: 32 characters, 192 bits. */
 export const freshSecret = (): string => randomBytes(24).toString('base64url');

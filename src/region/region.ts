@@ -14,13 +14,13 @@ import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import type { AccountId, Ids, PortId, VpcId } from '../model/ids.ts';
 import type { Change, ClientToken } from '../model/resources.ts';
 import { State } from '../model/state.ts';
-import type { Command } from '../rules/commands.ts';
+import type { Command, NetworkCommand } from '../rules/commands.ts';
 import { decide } from '../rules/decide.ts';
 import type { Decision } from '../rules/draft.ts';
 import { Overlay } from '../rules/overlay.ts';
 import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
 import { Follower } from './follower.ts';
-import { freshSecret, systemIds } from './ids.ts';
+import { freshSecret, PlannedIds, systemIds } from './ids.ts';
 import type { CommandContext, JournalEntry, Outcome, Plan, Principal, RegionService, RegionStatus } from './service.ts';
 import { UnknownIdGuard } from './unknown-ids.ts';
 
@@ -41,6 +41,14 @@ const tokenLife = 24 * 3600 * 1000;
 const driftKept = 100;
 /** What makes something new with every call; anything else is the same done twice. */
 const repeatable = ({ kind }: Command): boolean => kind.startsWith('create-') || kind === 'assign-secondary';
+
+/** VPC ids that a command may be guessing at. */
+const remotesOf = (command: Command): readonly string[] =>
+  command.kind === 'create-peering'
+    ? [command.remoteVpcId]
+    : command.kind === 'apply-network'
+      ? command.network.peerings.map(({ remote }) => remote)
+      : [];
 
 const isoTime = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
 const hashOf = (command: Command): string => createHash('sha256').update(JSON.stringify(command)).digest('hex');
@@ -119,7 +127,7 @@ export class Region implements RegionService {
     // From here to the fold nothing waits, so commands cannot interleave: this is the one queue.
     const token = this.#tokenOf(context, accountId, command);
     if (token !== null && 'answer' in token) return token.answer;
-    const decision = this.#decide(command, accountId, now);
+    const decision = this.#decide(command, accountId, now, this.#ids);
     if (isRefusal(decision)) return decision;
     const done = { kind: 'done', result: decision.result } as const;
     if (decision.changes.length === 0) {
@@ -154,27 +162,35 @@ export class Region implements RegionService {
     return { ...done, revision: entry.revision, applied, ...(secret == null ? {} : { secret }) };
   }
 
-  /** Decides, and watches that nobody finds out by trying what is not his to know. */
-  #decide(command: Command, accountId: AccountId | null, now: string): Decision {
-    if (command.kind === 'create-peering' && accountId !== null && this.#guard.exhausted(accountId)) {
+  /** Decides, and watches that nobody finds out by trying what is not his to know: neither ids nor the ranges behind them. */
+  #decide(command: Command, accountId: AccountId | null, now: string, ids: Ids): Decision {
+    const remotes = remotesOf(command);
+    if (accountId !== null && remotes.length > 0 && this.#guard.exhausted(accountId)) {
       return refuse('too-many-unknown-ids', {});
     }
-    const decision = decide(command, { state: this.#state, accountId, now, ids: this.#ids });
-    if (isRefusal(decision) && accountId !== null && command.kind === 'create-peering') {
-      // Neither ids nor the ranges behind them are to be found out by trying.
-      const hidden = decision.code === 'peering-overlap-hidden';
-      if (hidden || (decision.code === 'not-found' && decision.params['id'] === command.remoteVpcId)) {
-        this.#guard.count(accountId);
-      }
+    const decision = decide(command, { state: this.#state, accountId, now, ids });
+    if (isRefusal(decision) && accountId !== null && remotes.length > 0) {
+      const unknown = decision.code === 'not-found' && remotes.includes(decision.params['id'] ?? '');
+      if (unknown || decision.code === 'peering-overlap-hidden') this.#guard.count(accountId);
     }
     return decision;
   }
 
   plan(command: Command, principal: Principal): Plan | Refusal {
     const caller = principal.kind === 'tenant' ? principal.accountId : null;
-    const decision = this.#decide(command, caller, isoTime(this.#clock()));
+    const decision = this.#decide(command, caller, isoTime(this.#clock()), new PlannedIds());
     if (isRefusal(decision)) return decision;
     return this.#preview(decision.changes, caller);
+  }
+
+  planNetwork(command: NetworkCommand, principal: Principal): NetworkPlan | Refusal {
+    const caller = principal.kind === 'tenant' ? principal.accountId : null;
+    const whole: NetworkCommand = { ...command, most: Number.MAX_SAFE_INTEGER };
+    // Ids and the time are made up, the same each time, so that equal plans are equal.
+    const decision = this.#decide(whole, caller, '', new PlannedIds());
+    if (isRefusal(decision)) return decision;
+    const basis = createHash('sha256').update(JSON.stringify(decision.changes)).digest('hex');
+    return { ...this.#preview(decision.changes, caller), steps: decision.result.steps ?? 0, basis };
   }
 
   /** What changes would do, for the eyes of an account or the operator. */

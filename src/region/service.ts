@@ -11,7 +11,7 @@ import type { Refusal } from '../model/errors.ts';
 import type { AccountId, KeyId, PortId, VpcId } from '../model/ids.ts';
 import type { Change, CommandResult } from '../model/resources.ts';
 import type { StateView } from '../model/state.ts';
-import type { Command } from '../rules/commands.ts';
+import type { Command, NetworkCommand } from '../rules/commands.ts';
 
 /** Who gives a command: a tenant with one of its keys, or the operator at the admin socket. */
 export type Principal =
@@ -29,6 +29,13 @@ export interface CommandContext {
 export interface Plan extends Preview {
   /** Of the state that it was made on. */
   readonly revision: number;
+}
+
+/** What a declared network lacks. */
+export interface NetworkPlan extends Plan {
+  readonly steps: number;
+  /** The same for two plans exactly when they would do the same to the same objects. */
+  readonly basis: string;
 }
 
 export type Outcome =
@@ -82,6 +89,8 @@ export interface RegionService {
   submit(command: Command, context: CommandContext): Promise<Outcome>;
   /** What a command would do, or why it would be refused; nothing is changed. */
   plan(command: Command, principal: Principal): Plan | Refusal;
+  /** As `plan`, of all that a declared network lacks, with what tells it from another plan. */
+  planNetwork(command: NetworkCommand, principal: Principal): NetworkPlan | Refusal;
   /** The secret of an access key, for signature checks; undefined when there is no such key. */
   secretOf(keyId: string): string | undefined;
   /** Entries after a revision (null: the newest), oldest first. @param account only this account's; undefined means all (operator). */

@@ -2,6 +2,7 @@
  * The closed union of everything that can be asked of a region, already parsed: ids have their shape, prefixes are
  * canonical, names and descriptions are checked. Whether a command is allowed is decided in `decide.ts` and nowhere else.
  */
+import type { DeclaredNetwork } from '../model/declared.ts';
 import type { AccountId, HalfId, KeyId, PortId, RouteRuleId, RouteTableId, SubnetId, VpcId } from '../model/ids.ts';
 import type { Address, Prefix } from '../model/ip.ts';
 import type { QuotaType } from '../model/quota.ts';
@@ -135,7 +136,15 @@ export type TenantCommand =
     }
   | { readonly kind: 'unassign-secondary'; readonly portId: PortId; readonly addresses: readonly Address[] };
 
-export type Command = OperatorCommand | TenantCommand;
+/** What a declared network lacks, all in one step or, beyond `most`, its first steps. */
+export interface NetworkCommand {
+  readonly kind: 'apply-network';
+  readonly network: DeclaredNetwork;
+  /** Steps at once. */
+  readonly most: number;
+}
+
+export type Command = OperatorCommand | TenantCommand | NetworkCommand;
 export type CommandKind = Command['kind'];
 
 /** The operator's commands by name, so that no tenant's request can carry one. */

@@ -5,6 +5,7 @@
 import { refuse } from '../model/errors.ts';
 import * as accounts from './accounts.ts';
 import { type Command, operatorCommands } from './commands.ts';
+import { applyNetwork } from './declared.ts';
 import type { Decision, RuleContext } from './draft.ts';
 import * as interfaces from './interfaces.ts';
 import * as peering from './peering.ts';
@@ -75,6 +76,8 @@ export function decide(command: Command, context: RuleContext): Decision {
       return interfaces.deleteInterface(command, context);
     case 'assign-secondary':
       return interfaces.assignSecondary(command, context);
+    case 'apply-network':
+      return applyNetwork(command, context, decide);
     case 'unassign-secondary':
       return interfaces.unassignSecondary(command, context);
   }

@@ -190,6 +190,40 @@ const make: { readonly [K in CommandKind]: Make<K> } = {
     const addresses = b % 5 === 0 ? near(s, port.subnetId, b) : (port.secondary ?? []).slice(0, 1);
     return { kind: 'unassign-secondary', portId: port.id, addresses };
   },
+  'apply-network': (s, a, b, c) => {
+    const at = (n: number) => `10.${(a + n) % 5}.0.0`;
+    const vpc = (n: number) => ({
+      name: `d${(a + n) % 3}`,
+      description: b % 3 === 0 ? 'b' : '',
+      cidrs: [prefix(`${at(n)}/16`)],
+      routes: [
+        { to: destination(c, a), via: { kind: 'internet' }, description: '' } as const,
+        ...(c % 2 === 0
+          ? [{ to: prefix('192.168.0.0/16'), via: { kind: 'peering', peering: 'out' }, description: '' } as const]
+          : []),
+      ],
+      routeTables: b % 2 === 0 ? [{ name: 't', description: '', routes: [] }] : [],
+      subnets: [
+        {
+          name: `s${b % 2}`,
+          description: '',
+          cidrs: [prefix(`${at(n)}/24`)],
+          routeTable: b % 2 === 0 ? 't' : null,
+          interfaces: [{ name: 'p', description: '', addresses: [], secondary: [], sourceCheck: c % 5 !== 0 }],
+        },
+      ],
+    });
+    const peerings = [{ name: 'out', description: '', vpc: `d${a % 3}`, remote: some(s, 'vpc', b).id }];
+    return {
+      kind: 'apply-network',
+      network: {
+        name: `net${c % 2}`,
+        vpcs: c % 7 === 0 ? [] : c % 4 === 0 ? [vpc(0), vpc(1)] : [vpc(0)],
+        peerings: c % 7 === 0 ? [] : peerings,
+      },
+      most: c % 11 === 0 ? 2 : 500,
+    };
+  },
 };
 
 export const commandKinds = Object.keys(make) as readonly CommandKind[];

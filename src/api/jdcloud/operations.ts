@@ -2,6 +2,7 @@
 import type { Operation } from '../operation.ts';
 import { interfaceOperations } from './interfaces.ts';
 import { journalOperations } from './journal.ts';
+import { networkOperations } from './network.ts';
 import { observationOperations } from './observations.ts';
 import { peeringOperations } from './peerings.ts';
 import { quotaOperations } from './quotas.ts';
@@ -18,6 +19,7 @@ export const jdcloudOperations: readonly Operation[] = [
   ...routeRuleOperations,
   ...peeringOperations,
   ...interfaceOperations,
+  ...networkOperations,
   ...observationOperations,
   ...traceOperations,
   ...quotaOperations,
