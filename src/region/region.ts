@@ -21,7 +21,16 @@ import { Overlay } from '../rules/overlay.ts';
 import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
 import { Follower } from './follower.ts';
 import { freshSecret, PlannedIds, systemIds } from './ids.ts';
-import type { CommandContext, JournalEntry, Outcome, Plan, Principal, RegionService, RegionStatus } from './service.ts';
+import type {
+  CommandContext,
+  JournalEntry,
+  NetworkPlan,
+  Outcome,
+  Plan,
+  Principal,
+  RegionService,
+  RegionStatus,
+} from './service.ts';
 import { UnknownIdGuard } from './unknown-ids.ts';
 
 export interface RegionOptions {
@@ -189,7 +198,11 @@ export class Region implements RegionService {
     // Ids and the time are made up, the same each time, so that equal plans are equal.
     const decision = this.#decide(whole, caller, '', new PlannedIds());
     if (isRefusal(decision)) return decision;
-    const basis = createHash('sha256').update(JSON.stringify(decision.changes)).digest('hex');
+    const touched = decision.changes.map((change) => {
+      const { kind, id } = change.op === 'put' ? change.resource : change;
+      return [this.#state.get(kind, id) ?? null, change];
+    });
+    const basis = createHash('sha256').update(JSON.stringify(touched)).digest('hex');
     return { ...this.#preview(decision.changes, caller), steps: decision.result.steps ?? 0, basis };
   }
 

@@ -67,7 +67,7 @@ test('a refusal carries its sentence and no change, and leaves the state as it w
 test('every command of the closed union is done and refused by some history', () => {
   const done = new Set<string>();
   const refused = new Set<string>();
-  for (const draws of fc.sample(history, { seed: 20_300_101, numRuns: 60 })) {
+  for (const draws of fc.sample(history, { seed: 20_300_101, numRuns: 120 })) {
     const ledger = new Ledger();
     populate(ledger);
     for (const one of draws) {

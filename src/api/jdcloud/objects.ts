@@ -13,6 +13,9 @@ import { byAge } from '../listing.ts';
 const Text = Type.String();
 const Texts = Type.Array(Text);
 
+/** Whose an object is (extension): `network` names the declared network that made it. */
+const LabelsObject = Type.Object({ network: Type.Optional(Text) });
+
 export const SubnetObject = Type.Object({
   subnetId: Text,
   subnetName: Text,
@@ -29,6 +32,7 @@ export const SubnetObject = Type.Object({
   createdTime: Text,
   subnetType: Text,
   az: Text,
+  labels: LabelsObject,
 });
 export const VpcObject = Type.Object({
   vpcId: Text,
@@ -40,6 +44,7 @@ export const VpcObject = Type.Object({
   routeTableIds: Texts,
   subnets: Type.Array(SubnetObject),
   createdTime: Text,
+  labels: LabelsObject,
 });
 export const RouteRuleObject = Type.Object({
   ruleId: Text,
@@ -50,6 +55,7 @@ export const RouteRuleObject = Type.Object({
   origin: Text,
   description: Text,
   ipVersion: Type.Integer(),
+  labels: LabelsObject,
 });
 export const RouteTableObject = Type.Object({
   routeTableId: Text,
@@ -61,6 +67,7 @@ export const RouteTableObject = Type.Object({
   routePropagations: Type.Array(Type.Unknown()),
   subnetIds: Texts,
   createdTime: Text,
+  labels: LabelsObject,
 });
 const PeeringVpcInfo = Type.Object({
   vpcId: Text,
@@ -75,6 +82,7 @@ export const PeeringObject = Type.Object({
   vpcInfo: PeeringVpcInfo,
   remoteVpcInfo: PeeringVpcInfo,
   createdTime: Text,
+  labels: LabelsObject,
 });
 const IpObject = Type.Object({ privateIpAddress: Text, elasticIpId: Text, elasticIpAddress: Text });
 export const InterfaceObject = Type.Object({
@@ -99,6 +107,7 @@ export const InterfaceObject = Type.Object({
   attachmentStatus: Text,
   networkInterfaceStatus: Text,
   createdTime: Text,
+  labels: LabelsObject,
 });
 
 const firstV4 = (cidrs: readonly Prefix[]): Prefix | undefined =>
@@ -123,6 +132,7 @@ export function subnetView(state: StateView, subnet: Subnet): Static<typeof Subn
     createdTime: subnet.createdTime,
     subnetType: 'standard',
     az: '',
+    labels: subnet.labels ?? {},
   };
 }
 
@@ -138,6 +148,7 @@ export function vpcView(state: StateView, vpc: Vpc): Static<typeof VpcObject> {
     routeTableIds: tables.map(({ id }) => id),
     subnets: [...state.children('subnet', vpc.id)].sort(byAge).map((subnet) => subnetView(state, subnet)),
     createdTime: vpc.createdTime,
+    labels: vpc.labels ?? {},
   };
 }
 
@@ -161,6 +172,7 @@ export function rulesView(table: RouteTable): Static<typeof RouteRuleObject>[] {
     origin: 'static',
     description: '',
     ipVersion: 4,
+    labels: {},
   };
   const others = table.rules.map((rule) => ({
     ruleId: rule.id,
@@ -171,6 +183,7 @@ export function rulesView(table: RouteTable): Static<typeof RouteRuleObject>[] {
     origin: 'static',
     description: rule.description,
     ipVersion: familyOf(rule.destination),
+    labels: rule.labels ?? {},
   }));
   return [local, ...others];
 }
@@ -185,6 +198,7 @@ export const routeTableView = (state: StateView, table: RouteTable): Static<type
   routePropagations: [],
   subnetIds: [...state.children('subnet', table.id)].sort(byAge).map(({ id }) => id),
   createdTime: table.createdTime,
+  labels: table.labels ?? {},
 });
 
 /**
@@ -208,6 +222,7 @@ export function peeringView(state: StateView, half: PeeringHalf): Static<typeof 
       addressPrefix: open ? [...remote.cidrs] : [],
     },
     createdTime: half.createdTime,
+    labels: half.labels ?? {},
   };
 }
 
@@ -242,5 +257,6 @@ export function interfaceView(region: RegionService, port: NetworkInterface): St
     attachmentStatus: attached ? 'attached' : 'detached',
     networkInterfaceStatus: 'enabled',
     createdTime: port.createdTime,
+    labels: port.labels ?? {},
   };
 }
