@@ -8,6 +8,7 @@ import { quotaUse } from '../rules/quotas.ts';
 import { adminInterfaceOperations } from './admin-interfaces.ts';
 import { descriptionIn, nameIn, pathId } from './fields.ts';
 import { answered, countersOf } from './jdcloud/counters.ts';
+import { adminEventOperations } from './jdcloud/events.ts';
 import { JournalEntries, JournalQuery, journalRange } from './jdcloud/journal.ts';
 import { adminTraceOperations } from './jdcloud/trace.ts';
 import { byAge } from './listing.ts';
@@ -214,4 +215,5 @@ export const adminOperations = (endpoint?: string): readonly Operation[] => [
   ...regionOperations(endpoint),
   ...adminInterfaceOperations,
   ...adminTraceOperations,
+  ...adminEventOperations,
 ];

@@ -3,7 +3,7 @@
  * one log line for each request. Knows no operation by name and decides nothing; who may call is `authenticate`'s.
  */
 import { randomUUID } from 'node:crypto';
-import type { RequestListener, Server } from 'node:http';
+import type { RequestListener, Server, ServerResponse } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { Compile } from 'typebox/compile';
@@ -15,7 +15,7 @@ import { checkBody, readBody } from './body.ts';
 import { errorEnvelope, resultEnvelope } from './envelope.ts';
 import { tokenIn } from './fields.ts';
 import { answerBrokenHttp } from './malformed.ts';
-import { type Call, type Operation, Planned } from './operation.ts';
+import { type Call, type Operation, Planned, Stream } from './operation.ts';
 import { Query } from './query.ts';
 import { Refused, reject, rejectField } from './refused.ts';
 import { allowedMethods, decodeTarget, routePattern } from './routes.ts';
@@ -98,15 +98,20 @@ export function createApp(options: AppOptions): FastifyInstance {
   });
   // Fastify closes a server that it did not make only when it called `listen` itself; the operator's is bound by us.
   app.addHook('onClose', () => new Promise<void>((resolve) => void app.server.close(() => resolve())));
+  // What goes on would keep the server from ever closing.
+  const streams = new Set<ServerResponse>();
+  app.addHook('preClose', async () => {
+    for (const response of streams) response.end();
+  });
   options.prepare?.(app);
   // Routes belong to a plugin, so that what documents routes can be registered before them.
   app.register(async (routes) => {
-    for (const operation of options.operations) addRoute(routes, options, operation);
+    for (const operation of options.operations) addRoute(routes, options, operation, streams);
   });
   return app;
 }
 
-function addRoute(app: FastifyInstance, options: AppOptions, operation: Operation): void {
+function addRoute(app: FastifyInstance, options: AppOptions, operation: Operation, streams: Set<ServerResponse>): void {
   const validator = operation.body === undefined ? undefined : Compile(operation.body);
   app.route({
     method: operation.method,
@@ -126,6 +131,7 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
       const principal = options.authenticate(wire, params);
       known.account = principal.kind === 'tenant' ? principal.accountId : 'operator';
       const token = request.headers['clienttoken'];
+      const lastEventId = request.headers['last-event-id'];
       const query = new Query((request.query as { readonly raw: string }).raw);
       const planOnly = query.flag('plan');
       if (planOnly && operation.method === 'GET') rejectField('plan', 'only a change can be planned');
@@ -136,6 +142,7 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         params,
         query,
         planOnly,
+        lastEventId: typeof lastEventId === 'string' ? lastEventId : undefined,
         body:
           validator === undefined ? undefined : checkBody(validator, readBody(raw, request.headers['content-type'])),
         clientToken: typeof token === 'string' ? tokenIn(token) : undefined,
@@ -145,6 +152,13 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         if (error instanceof Planned) return { plan: error.plan };
         throw error;
       });
+      if (result instanceof Stream) {
+        reply.hijack();
+        streams.add(reply.raw);
+        reply.raw.on('close', () => streams.delete(reply.raw));
+        result.start(reply.raw);
+        return;
+      }
       reply.code(call.pendingRevision === null ? 200 : 202).type('application/json; charset=utf-8');
       return JSON.stringify(resultEnvelope(request.id, result, call.pendingRevision));
     },

@@ -2,6 +2,7 @@
  * One operation of an API as a value: where it is, what it takes and gives, and what it does. Server, OpenAPI document
  * and tests all read the same list; nothing is routed that is not in it.
  */
+import type { ServerResponse } from 'node:http';
 import Type, { type Static, type TObject, type TSchema } from 'typebox';
 import { isRefusal, refuse } from '../model/errors.ts';
 import type { AccountId } from '../model/ids.ts';
@@ -26,6 +27,8 @@ export interface Call<B = unknown> {
   readonly body: B;
   /** From the header; a body may carry one of its own. */
   readonly clientToken: string | undefined;
+  /** Where a follower of events left off. */
+  readonly lastEventId: string | undefined;
   /** Only say what the change would do. */
   readonly planOnly: boolean;
   /** Revision that the data plane has not confirmed, once a command was left pending. */
@@ -39,6 +42,14 @@ export class Planned extends Error {
     super('a plan, not a change');
     this.name = 'Planned';
     this.plan = plan;
+  }
+}
+
+/** An answer that goes on: written into the response itself, without an envelope. */
+export class Stream {
+  readonly start: (response: ServerResponse) => void;
+  constructor(start: (response: ServerResponse) => void) {
+    this.start = start;
   }
 }
 

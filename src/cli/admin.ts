@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { commonOptions } from './command.ts';
-import { type Exchange, exchange } from './connection.ts';
+import { type Exchange, exchange, openStream } from './connection.ts';
 import { Failure } from './failure.ts';
 import type { OutputOptions } from './output.ts';
 import { instanceOption, placesOf, sockets } from './places.ts';
@@ -78,6 +78,12 @@ export class AdminClient {
     if (!this.#plan || method === 'GET') return this.#send(method, path, body);
     const planned = `${path}${path.includes('?') ? '&' : '?'}plan=true`;
     throw new PlanShown(((await this.#send(method, planned, body)) as PlanAnswer).plan);
+  }
+
+  /** Follows an answer that goes on. @returns when the service ends it */
+  follow(path: string, take: (text: string) => void): Promise<void> {
+    const target = { kind: 'socket', path: this.path } as const;
+    return openStream(target, { path, headers: { host: 'localhost' } }, take, (error) => unreachable(this.path, error));
   }
 
   #send(method: Exchange['method'], path: string, body?: object): Promise<unknown> {

@@ -5,7 +5,7 @@
 import type { Command } from 'commander';
 import { signRequest } from '../api/auth/sign.ts';
 import { commonOptions } from './command.ts';
-import { exchange, type Target } from './connection.ts';
+import { exchange, openStream, type Target } from './connection.ts';
 import { Failure } from './failure.ts';
 import type { OutputOptions } from './output.ts';
 import { type PlanAnswer, PlanShown } from './plan-shown.ts';
@@ -141,30 +141,38 @@ export class Client {
     }
   }
 
+  /** Follows an answer that goes on. @returns when the service ends it */
+  follow(path: string, query: Query, take: (text: string) => void): Promise<void> {
+    const { path: whole, headers } = this.#signed('GET', path, query, '');
+    return openStream(this.#target, { path: whole, headers }, take, (error) => this.#unreachable(error));
+  }
+
   async #call(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
     if (!this.#plan || method === 'GET') return this.#send(method, path, query, body);
     throw new PlanShown(((await this.#send(method, path, [...query, ['plan', 'true']], body)) as PlanAnswer).plan);
   }
 
-  #send(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
+  #signed(method: Method, path: string, query: Query, body: string) {
     const { region, accessKeyId, secretAccessKey } = this.profile;
     const search = query.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&');
     const whole = `/v1/regions/${encodeURIComponent(region)}${path}${search === '' ? '' : `?${search}`}`;
-    const text = body === undefined ? '' : JSON.stringify(body);
-    const headers = signRequest({
-      method,
+    const { host } = this.#endpoint;
+    return {
       path: whole,
-      host: this.#endpoint.host,
-      body: text,
-      region,
-      accessKeyId,
-      secretAccessKey,
+      headers: signRequest({ method, path: whole, host, body, region, accessKeyId, secretAccessKey }),
+    };
+  }
+
+  #send(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const signed = this.#signed(method, path, query, text);
+    return exchange(this.#target, { method, ...signed, body: text }, (error) => this.#unreachable(error));
+  }
+
+  #unreachable(error: NodeJS.ErrnoException): Failure {
+    return new Failure(2, `${this.profile.endpoint} cannot be reached: ${error.message || error.code}.`, {
+      remedy: 'Is the service running (sudo isthmus up), and is the endpoint of the profile right?',
     });
-    const unreachable = (error: NodeJS.ErrnoException): Failure =>
-      new Failure(2, `${this.profile.endpoint} cannot be reached: ${error.message || error.code}.`, {
-        remedy: 'Is the service running (sudo isthmus up), and is the endpoint of the profile right?',
-      });
-    return exchange(this.#target, { method, path: whole, headers, body: text }, unreachable);
   }
 }
 

@@ -120,6 +120,47 @@ function send(target: Target, request: Exchange, unreachable: Unreachable): Prom
   });
 }
 
+/**
+ * Opens a request whose answer goes on, and hands over its text as it comes.
+ * @param follow called with each piece
+ * @returns when the other side ends it; @throws Failure for a refusal or no connection
+ */
+export function openStream(
+  target: Target,
+  request: Pick<Exchange, 'path' | 'headers'>,
+  follow: (text: string) => void,
+  unreachable: Unreachable,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Two heartbeats of the service without a sign mean that nobody is there any more.
+    const options: RequestOptions = { method: 'GET', ...request, timeout: 45_000 };
+    const answered = (response: IncomingMessage): void => {
+      response.setEncoding('utf8');
+      if (response.statusCode !== 200) {
+        let text = '';
+        response.on('data', (piece: string) => {
+          text += piece;
+        });
+        response.on('end', () => {
+          const { error } = JSON.parse(text || '{}') as Envelope;
+          reject(new Failure(1, error?.message ?? `The service answered ${response.statusCode}.`));
+        });
+        return;
+      }
+      response.on('data', follow);
+      response.on('end', resolve);
+      response.on('error', () => resolve());
+    };
+    const outgoing =
+      target.kind === 'socket'
+        ? httpRequest({ ...options, socketPath: target.path }, answered)
+        : requestOver(target.endpoint, target.caFile, options, answered);
+    outgoing.on('timeout', () => outgoing.destroy(new Error('the service went silent')));
+    outgoing.on('error', (error) => reject(unreachable(error)));
+    outgoing.end();
+  });
+}
+
 function requestOver(
   endpoint: URL,
   caFile: string | undefined,

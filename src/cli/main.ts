@@ -47,6 +47,7 @@ const entries: readonly CommandEntry[] = [
   { name: 'plan', group: resources, summary: 'what a network file would change', load: () => import('./declare.ts') },
   { name: 'apply', group: resources, summary: 'make a network file true', load: () => import('./declare.ts') },
   { name: 'trace', group: resources, summary: 'why packets pass, or not', load: () => import('./trace.ts') },
+  { name: 'events', group: resources, summary: 'what happens to your networks', load: () => import('./events.ts') },
   { name: 'usage', group: resources, summary: 'what peerings carried', load: () => import('./usage.ts') },
   { name: 'configure', group: own, summary: 'profiles: regions and keys', load: () => import('./configure.ts') },
   { name: 'completion', group: own, summary: 'completion for your shell', load: () => import('./completion.ts') },

@@ -1,19 +1,9 @@
 /** `isthmus peering`: your halves of peering connections. The other side creates its own; both together connect. */
 import type { Command } from 'commander';
-import { changeVerb, clientFor, type TenantOptions } from './client.ts';
-import {
-  deleteVerb,
-  demandChange,
-  idOf,
-  type Layout,
-  listVerb,
-  pathOf,
-  present,
-  read,
-  show,
-  showVerb,
-} from './nouns.ts';
-import type { PeeringObject } from './objects.ts';
+import { changeVerb, clientFor, type TenantOptions, tenantVerb } from './client.ts';
+import { deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show } from './nouns.ts';
+import type { BlockerObject, PeeringObject } from './objects.ts';
+import { type Properties, printJson } from './output.ts';
 import type { Tone } from './terminal.ts';
 
 type State = PeeringObject['vpcPeeringState'];
@@ -26,6 +16,38 @@ const meanings = {
   Disconnected: 'Disconnected: the other side deleted its half',
 } as const satisfies Record<State, string>;
 
+const healthTones: { readonly [health: string]: Tone } = { open: 'good', partly: 'warn', blocked: 'bad' };
+const healthWords: { readonly [health: string]: string } = {
+  open: 'open: packets flow both ways between all subnets',
+  partly: 'open in part',
+  blocked: 'blocked: nothing flows',
+};
+
+interface HealthObject {
+  readonly pairs: readonly {
+    readonly direction: 'out' | 'in';
+    readonly from: string;
+    readonly to: string;
+    readonly toRanges: readonly string[];
+    readonly state: string;
+    readonly blockers: readonly BlockerObject[];
+  }[];
+  readonly omitted: number;
+}
+
+/** The health of a half, pair by pair, and what mends it. */
+function healthLines(half: PeeringObject, { pairs, omitted }: HealthObject): readonly string[] {
+  const lines = [healthWords[half.health] ?? '–'];
+  for (const { direction, from, to, state, blockers } of pairs.filter((pair) => pair.state !== 'open')) {
+    lines.push(`${direction === 'out' ? 'to the peer' : 'from the peer'}, ${from} → ${to}: ${state}`);
+    for (const { text, by, commands } of blockers) {
+      lines.push(`  ${text}`, ...commands.map((command) => `    ${by === 'you' ? '' : `${by}: `}${command}`));
+    }
+  }
+  if (omitted > 0) lines.push(`and ${omitted} more pairs`);
+  return lines;
+}
+
 const describe = ({ vpcId, vpcName, addressPrefix }: PeeringObject['vpcInfo']): readonly string[] => [
   `${vpcId}  ${vpcName}`.trimEnd(),
   ...addressPrefix,
@@ -37,6 +59,7 @@ const layout: Layout<'peering'> = {
     { title: 'ID', of: (half) => half.vpcPeeringId },
     { title: 'NAME', of: (half) => half.vpcPeeringName, flexible: true },
     { title: 'STATE', of: (half) => half.vpcPeeringState, tone: (half) => tones[half.vpcPeeringState] },
+    { title: 'HEALTH', of: (half) => half.health, tone: (half) => healthTones[half.health] },
     { title: 'VPC', of: (half) => half.vpcInfo.vpcId },
     { title: 'REMOTE VPC', of: (half) => half.remoteVpcInfo.vpcId },
   ],
@@ -48,6 +71,10 @@ const layout: Layout<'peering'> = {
     ['Created', half.createdTime],
   ],
 };
+
+/** Health stands right behind the state. */
+const withHealth = ([state, ...rest]: Properties, health: readonly string[]): Properties =>
+  state === undefined ? [] : [state, ['Health', health], ...rest];
 
 interface CreateOptions extends TenantOptions {
   readonly vpc: string;
@@ -75,7 +102,22 @@ export function register(program: Command): void {
       show(options, layout, vpcPeering);
     });
   listVerb(noun, layout, ['vpc']);
-  showVerb(noun, layout);
+  tenantVerb(noun, 'show <peering>', 'show one half, by id or name, with its health').action(
+    async (text: string, options: TenantOptions) => {
+      const client = clientFor(options);
+      const half = await read(client, 'peering', await idOf(client, 'peering', text));
+      const { health } = (await client.get(`${pathOf('peering', half.vpcPeeringId)}/health`)) as {
+        health: HealthObject;
+      };
+      if (options.json === true) printJson({ ...half, healthPairs: health.pairs });
+      else
+        show(
+          options,
+          { ...layout, properties: (of) => withHealth(layout.properties(of), healthLines(of, health)) },
+          half,
+        );
+    },
+  );
   changeVerb(noun, 'modify <peering>', 'rename or describe your half')
     .option('--name <name>', 'a new name')
     .option('--description <text>', 'free text, at most 256 characters')

@@ -155,6 +155,12 @@ export const errors = {
     text: 'What this would do is not what was planned: the network has changed in the meantime.',
     remedy: 'Look at a new plan, and apply that.',
   },
+  'too-many-streams': {
+    http: 429,
+    status: 'RATE_LIMIT',
+    text: 'More than {limit} event streams of this account are open.',
+    remedy: 'Close one, or let several readers share one.',
+  },
   'too-many-traces': {
     http: 429,
     status: 'RATE_LIMIT',

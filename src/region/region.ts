@@ -9,17 +9,20 @@ import { dirtyVpcs } from '../compile/dirty.ts';
 import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
 import type { Plane } from '../dataplane/plane.ts';
 import type { Packet, Verdict } from '../explain/explain.ts';
+import type { Health } from '../explain/health.ts';
 import { preview } from '../explain/preview.ts';
 import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import type { AccountId, Ids, PortId, VpcId } from '../model/ids.ts';
-import type { Change, ClientToken } from '../model/resources.ts';
-import { State } from '../model/state.ts';
+import type { Change, ClientToken, PeeringHalf, Resource } from '../model/resources.ts';
+import { State, type StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
 import { decide } from '../rules/decide.ts';
 import type { Decision } from '../rules/draft.ts';
 import { Overlay } from '../rules/overlay.ts';
 import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
+import { Feed } from './feed.ts';
 import { Follower } from './follower.ts';
+import { HealthBook } from './health-book.ts';
 import { freshSecret, PlannedIds, systemIds } from './ids.ts';
 import type {
   CommandContext,
@@ -48,6 +51,8 @@ export interface RegionOptions {
 /** How long a client token is remembered, in milliseconds. */
 const tokenLife = 24 * 3600 * 1000;
 const driftKept = 100;
+/** Entries of the journal from before the start that the event feed can still tell. */
+const remembered = 1000;
 /** What makes something new with every call; anything else is the same done twice. */
 const repeatable = ({ kind }: Command): boolean => kind.startsWith('create-') || kind === 'assign-secondary';
 
@@ -58,6 +63,16 @@ const remotesOf = (command: Command): readonly string[] =>
     : command.kind === 'apply-network'
       ? command.network.peerings.map(({ remote }) => remote)
       : [];
+
+/** What changes delete, as it was. */
+function goneWith(changes: readonly Change[], state: StateView): ReadonlyMap<string, Resource> {
+  const gone = new Map<string, Resource>();
+  for (const change of changes) {
+    const old = change.op === 'delete' ? (state.get(change.kind, change.id) as Resource | undefined) : undefined;
+    if (change.op === 'delete' && old !== undefined) gone.set(`${change.kind}|${change.id}`, old);
+  }
+  return gone;
+}
 
 const isoTime = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
 const hashOf = (command: Command): string => createHash('sha256').update(JSON.stringify(command)).digest('hex');
@@ -70,6 +85,8 @@ export class Region implements RegionService {
   readonly #secrets: Map<string, string>;
   readonly #follower: Follower;
   readonly #guard: UnknownIdGuard;
+  readonly feed: Feed;
+  readonly #health: HealthBook;
   readonly #attachments = new Map<string, AttachmentFact>();
   readonly #drift: { time: string; what: string }[] = [];
   /** When an account's tokens were last looked through. */
@@ -91,6 +108,22 @@ export class Region implements RegionService {
       options.store.revision,
     );
     this.#secrets = new Map(options.store.secrets());
+    this.feed = new Feed(this.#state.revision);
+    this.feed.remember(options.store.entriesAfter(null, remembered));
+    this.#health = new HealthBook(
+      this.#state,
+      (caller) => ({ state: this.#state, view: this.view, workload: (id) => this.attachment(id), caller }),
+      (half, health) => {
+        const blockers = health?.pairs.flatMap((pair) => pair.blockers.map(({ text }) => text)) ?? [];
+        this.feed.happened(half.accountId, isoTime(this.#clock()), {
+          event: 'health',
+          vpcPeeringId: half.id,
+          health: health?.state ?? null,
+          reasons: [...new Set(blockers)].slice(0, 8),
+        });
+      },
+    );
+    this.#health.start();
     this.#follower = new Follower(options.plane, {
       revision: () => this.#state.revision,
       compile: (vpcId) => compileVpc(this.#state, vpcId),
@@ -99,6 +132,10 @@ export class Region implements RegionService {
     options.plane.onAttachment((portId, fact) => {
       if (fact === null) this.#attachments.delete(portId);
       else this.#attachments.set(portId, fact);
+      const owner = this.#state.get('interface', portId)?.accountId;
+      if (owner === undefined) return;
+      const state = fact === null ? 'detached' : fact.state;
+      this.feed.happened(owner, isoTime(this.#clock()), { event: 'attachment', networkInterfaceId: portId, state });
     });
     options.plane.onDrift((what) => {
       this.#drift.push({ time: isoTime(this.#clock()), what });
@@ -159,8 +196,11 @@ export class Region implements RegionService {
     };
     const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
     this.#options.store.commit(entry, secrets);
+    const gone = goneWith(changes, this.#state);
     this.#state.apply(changes, entry.revision);
     this.view.touch(dirty);
+    this.feed.changed(entry, (kind, id) => gone.get(`${kind}|${id}`));
+    this.#health.touch(dirty);
     for (const { keyId, secret } of secrets) {
       if (secret === null) this.#secrets.delete(keyId);
       else this.#secrets.set(keyId, secret);
@@ -290,6 +330,10 @@ export class Region implements RegionService {
     return this.#follower.problemOf(vpcId);
   }
 
+  health(half: PeeringHalf): Health | null {
+    return this.#health.of(half);
+  }
+
   status(): RegionStatus {
     return {
       region: this.name,
@@ -304,6 +348,7 @@ export class Region implements RegionService {
 
   /** Stops following; the network stays as it is. */
   async close(): Promise<void> {
+    this.#health.close();
     this.#follower.close();
     await this.#options.plane.close();
     this.#options.store.close();

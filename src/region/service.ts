@@ -5,13 +5,15 @@
 
 import type { AttachmentFact, Counters, ProbeRow } from '../dataplane/driver.ts';
 import type { Packet, Verdict } from '../explain/explain.ts';
+import type { Health } from '../explain/health.ts';
 import type { View } from '../explain/plane-view.ts';
 import type { Preview } from '../explain/preview.ts';
 import type { Refusal } from '../model/errors.ts';
 import type { AccountId, KeyId, PortId, VpcId } from '../model/ids.ts';
-import type { Change, CommandResult } from '../model/resources.ts';
+import type { Change, CommandResult, PeeringHalf } from '../model/resources.ts';
 import type { StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
+import type { Feed } from './feed.ts';
 
 /** Who gives a command: a tenant with one of its keys, or the operator at the admin socket. */
 export type Principal =
@@ -106,4 +108,8 @@ export interface RegionService {
   trace(packet: Packet): Promise<Verdict>;
   probe(): Promise<readonly ProbeRow[]>;
   status(): RegionStatus;
+  /** Whether packets flow over a half, and if not why, as its owner may see it; null while it is not Connected. */
+  health(half: PeeringHalf): Health | null;
+  /** What happens, account by account. */
+  readonly feed: Pick<Feed, 'follow' | 'newest'>;
 }

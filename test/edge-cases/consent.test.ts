@@ -151,7 +151,7 @@ test('8. a half towards a stranger says the same, whatever the stranger’s VPC 
     const vpcId = await w.vpc(`owner-of-${name}`, name, ...cidrs);
     if (name === 'ten-ranges') await w.subnet(vpcId, 'secret', '10.60.1.0/24');
     const half: PeeringHalf = w.state.get('peering', await w.half(a.vpcId, vpcId, 'x')) ?? assert.fail();
-    const text: string = JSON.stringify(peeringView(w.state, half));
+    const text: string = JSON.stringify(peeringView(w.region, half));
     for (const secret of [name, 'owner-of', '10.5', '10.6', 'secret']) assert.ok(!text.includes(secret), text);
     shown.push(text.replaceAll(half.id, 'HALF').replaceAll(vpcId, 'VPC'));
     await w.give(a.vpcId, { kind: 'delete-peering', halfId: half.id });
@@ -189,7 +189,7 @@ onBoth('9. a half is its owner’s alone, and shows of the other side what was c
     const routeTableId = who === 'blue' ? b.tableId : c.tableId;
     assert.equal(await w.refused(who, { kind: 'add-routes', routeTableId, routes }), 'not-found');
   }
-  const view = (halfId: string) => peeringView(w.state, w.state.get('peering', halfId) ?? assert.fail());
+  const view = (halfId: string) => peeringView(w.region, w.state.get('peering', halfId) ?? assert.fail());
   assert.deepEqual(view(ab).remoteVpcInfo, { vpcId: b.vpcId, vpcName: '', addressPrefix: [] });
   const ba = await w.half(b.vpcId, a.vpcId);
   assert.deepEqual(view(ab).remoteVpcInfo, { vpcId: b.vpcId, vpcName: 'blue', addressPrefix: [...b.cidrs] });

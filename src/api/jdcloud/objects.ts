@@ -82,6 +82,7 @@ export const PeeringObject = Type.Object({
   vpcInfo: PeeringVpcInfo,
   remoteVpcInfo: PeeringVpcInfo,
   createdTime: Text,
+  health: Type.String({ description: "open, partly or blocked; '' while it is not Connected (extension)" }),
   labels: LabelsObject,
 });
 const IpObject = Type.Object({ privateIpAddress: Text, elasticIpId: Text, elasticIpAddress: Text });
@@ -205,7 +206,8 @@ export const routeTableView = (state: StateView, table: RouteTable): Static<type
  * A half as its owner sees it. Of the remote VPC only the id is shown until its owner has consented with a half of his
  * own (or is the same account), and never who he is (DESIGN §4).
  */
-export function peeringView(state: StateView, half: PeeringHalf): Static<typeof PeeringObject> {
+export function peeringView(region: RegionService, half: PeeringHalf): Static<typeof PeeringObject> {
+  const { state } = region;
   const local = state.get('vpc', half.localVpcId);
   const remote = state.get('vpc', half.remoteVpcId);
   const consented = state.half(half.remoteVpcId, half.localVpcId) !== undefined;
@@ -222,6 +224,7 @@ export function peeringView(state: StateView, half: PeeringHalf): Static<typeof 
       addressPrefix: open ? [...remote.cidrs] : [],
     },
     createdTime: half.createdTime,
+    health: region.health(half)?.state ?? '',
     labels: half.labels ?? {},
   };
 }

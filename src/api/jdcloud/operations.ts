@@ -1,5 +1,6 @@
 /** Every operation of the JD Cloud API that this service has; nothing is routed that is not in this list. */
 import type { Operation } from '../operation.ts';
+import { eventOperations } from './events.ts';
 import { interfaceOperations } from './interfaces.ts';
 import { journalOperations } from './journal.ts';
 import { networkOperations } from './network.ts';
@@ -24,4 +25,5 @@ export const jdcloudOperations: readonly Operation[] = [
   ...traceOperations,
   ...quotaOperations,
   ...journalOperations,
+  ...eventOperations,
 ];

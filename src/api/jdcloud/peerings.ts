@@ -19,6 +19,7 @@ import {
 } from '../operation.ts';
 import { countersOf } from './counters.ts';
 import { PeeringObject, peeringView } from './objects.ts';
+import { BlockerObject } from './trace.ts';
 
 const filters: Filters<PeeringHalf> = {
   vpcPeeringIds: (half) => half.id,
@@ -30,6 +31,24 @@ const tag = 'vpcPeerings';
 
 const Traffic = Type.Object({ packets: Type.Integer(), bytes: Type.Integer() });
 const traffic = (count: Count | undefined): Count => ({ packets: count?.packets ?? 0, bytes: count?.bytes ?? 0 });
+
+const HealthStates = ['open', 'partly', 'blocked'] as const;
+const HealthObject = Type.Object({
+  state: Type.Union([Type.Enum([...HealthStates]), Type.Null()], { description: 'null while it is not Connected' }),
+  pairs: Type.Array(
+    Type.Object({
+      direction: Type.Enum(['out', 'in']),
+      family: Type.Integer(),
+      from: Type.String({ description: "A subnet; on the peer's side its VPC" }),
+      to: Text,
+      fromRanges: Type.Array(Text),
+      toRanges: Type.Array(Text),
+      state: Type.Enum([...HealthStates]),
+      blockers: Type.Array(BlockerObject),
+    }),
+  ),
+  omitted: Type.Integer({ description: 'Pairs beyond the most that are looked at' }),
+});
 
 export const peeringOperations: readonly Operation[] = [
   withoutBody(
@@ -45,7 +64,7 @@ export const peeringOperations: readonly Operation[] = [
     async (call) => {
       const found = filtered(call.query, [...owned(call, 'peering')].sort(byAge), filters);
       const { items, totalCount } = page(call.query, found);
-      return { vpcPeerings: items.map((half) => peeringView(call.region.state, half)), totalCount };
+      return { vpcPeerings: items.map((half) => peeringView(call.region, half)), totalCount };
     },
   ),
   withBody(
@@ -77,7 +96,7 @@ export const peeringOperations: readonly Operation[] = [
         },
         clientToken === undefined ? undefined : tokenIn(clientToken),
       );
-      return { vpcPeering: peeringView(call.region.state, own(call, 'peering', made.id ?? '')) };
+      return { vpcPeering: peeringView(call.region, own(call, 'peering', made.id ?? '')) };
     },
   ),
   withoutBody(
@@ -90,7 +109,7 @@ export const peeringOperations: readonly Operation[] = [
       result: Type.Object({ vpcPeering: PeeringObject }),
     },
     async (call) => ({
-      vpcPeering: peeringView(call.region.state, own(call, 'peering', call.params['vpcPeeringId'] ?? '')),
+      vpcPeering: peeringView(call.region, own(call, 'peering', call.params['vpcPeeringId'] ?? '')),
     }),
   ),
   withBody(
@@ -122,6 +141,20 @@ export const peeringOperations: readonly Operation[] = [
     },
     async (call) => {
       await submit(call, { kind: 'delete-peering', halfId: pathId('peering', call.params['vpcPeeringId'] ?? '') });
+    },
+  ),
+  withoutBody(
+    {
+      name: 'describeVpcPeeringHealth',
+      method: 'GET',
+      path: '/vpcPeerings/{vpcPeeringId}/health',
+      tag,
+      summary: 'For each direction and pair of subnets, whether packets can flow, and if not why (extension)',
+      result: Type.Object({ health: HealthObject }),
+    },
+    async (call) => {
+      const health = call.region.health(own(call, 'peering', call.params['vpcPeeringId'] ?? ''));
+      return { health: health ?? { state: null, pairs: [], omitted: 0 } };
     },
   ),
   withoutBody(
