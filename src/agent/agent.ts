@@ -117,6 +117,8 @@ export class Agent {
         return this.#ready.plane.attachments();
       case 'observe':
         return this.#ready.driver.observe();
+      case 'heal':
+        return this.#ready.plane.checkDrift();
       case 'attach':
         portOf(params);
         return this.#ready.plane.attach(params as AttachRequest);

@@ -4,7 +4,8 @@ import { AgentClient } from '../dataplane/agent-client.ts';
 import type { Observed, ProbeRow } from '../dataplane/driver.ts';
 import type { RegionStatus } from '../region/service.ts';
 import { AdminClient } from './admin.ts';
-import { type OutputOptions, printJson, printText } from './output.ts';
+import { Failure } from './failure.ts';
+import { type OutputOptions, printJson, printNote, printText } from './output.ts';
 import { type PlaceOptions, placeOptions, placesOf, sockets } from './places.ts';
 import { renderTable } from './table.ts';
 import { painterFor, roomOf, type Tone } from './terminal.ts';
@@ -66,12 +67,31 @@ async function ofAgent(socket: string): Promise<readonly Check[]> {
   }
 }
 
+/** @throws Failure */
+async function heal(socket: string): Promise<void> {
+  let client: AgentClient | undefined;
+  try {
+    client = await AgentClient.connect(socket);
+    const healed = await client.call<readonly string[]>('heal', {});
+    for (const line of healed) printNote(line);
+    if (healed.length === 0) printNote('The data plane is as it is wanted.');
+  } catch (error) {
+    throw new Failure(2, `The data plane cannot be healed: ${said(error)}.`, {
+      remedy: 'Start the service: sudo isthmus up.',
+    });
+  } finally {
+    client?.close();
+  }
+}
+
 export function register(program: Command): void {
   placeOptions(program.command('doctor').description('check the host and the service'))
     .option('--json', 'print the checks')
-    .action(async (options: PlaceOptions & OutputOptions) => {
+    .option('--heal', 'compare the data plane with what is wanted now, instead of within 10 s, and mend it')
+    .action(async (options: PlaceOptions & OutputOptions & { readonly heal?: true }) => {
       const { EbpfDriver } = await import('../agent/host.ts');
       const paths = sockets(placesOf(options).runDir);
+      if (options.heal === true) await heal(paths.host);
       const checks = [
         ...(await EbpfDriver.probe()).map(ofProbe),
         ...(await ofRegion(paths.admin)),

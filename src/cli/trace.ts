@@ -20,8 +20,10 @@ export interface TraceOptions extends TenantOptions, PlaceOptions {
   readonly proto: string;
   readonly port?: string;
 }
-type Pair = TraceObject['pairs'][number];
+type Pair = TraceObject['pairs'][number] & { readonly probe?: 'answered' | 'lost' };
 type Leg = Pair['forward'];
+/** What the service found, and with --live what became of a probe. */
+type Traced = Omit<TraceObject, 'pairs'> & { readonly pairs: readonly Pair[] };
 
 const isAddress = (text: string): boolean => /^[0-9.]+$/.test(text) || text.includes(':');
 const isEndId = (text: string): boolean => (['interface', 'subnet', 'vpc'] as const).some((kind) => isId(kind, text));
@@ -87,7 +89,7 @@ function legLines(name: string, leg: Leg, paint: Painter): readonly string[] {
 }
 
 /** Every remedy once, in the order to carry them out. */
-function remedies(found: TraceObject, paint: Painter): readonly string[] {
+function remedies(found: Traced, paint: Painter): readonly string[] {
   const seen = new Set<string>();
   const lines: string[] = [];
   const blockers = found.pairs.flatMap(({ forward, back }) => [...forward.blockers, ...back.blockers]);
@@ -105,19 +107,68 @@ function remedies(found: TraceObject, paint: Painter): readonly string[] {
 /** Halves first: routes lead to them. */
 const order = ({ code }: BlockerObject): number => (code === 'no-half' || code === 'not-transitive' ? 0 : 1);
 
-export function render(found: TraceObject, paint: Painter): string {
+export function render(found: Traced, paint: Painter): string {
   const out: string[] = [];
   for (const pair of found.pairs) {
     const works = pair.forward.state === 'open' && pair.back.state === 'open';
     const mtu = pair.mtu === null ? '' : `, MTU ${pair.mtu}`;
+    const probe = pair.probe === undefined ? '' : `; the probe was ${pair.probe}`;
+    const sum =
+      works && pair.probe !== 'lost' ? paint('good', `works${mtu}${probe}`) : paint('bad', `does not work${probe}`);
     out.push(
-      `${paint('strong', `${nameOf(pair.from)} → ${nameOf(pair.to)}`)}  ${works ? paint('good', `works${mtu}`) : paint('bad', 'does not work')}`,
+      `${paint('strong', `${nameOf(pair.from)} → ${nameOf(pair.to)}`)}  ${sum}`,
       ...legLines('there', pair.forward, paint),
       ...legLines('back', pair.back, paint),
     );
   }
   if (found.omitted > 0) out.push(`… and ${found.omitted} more pairs: name a subnet or an interface.`);
   return [...out, ...remedies(found, paint)].map((line) => `${line}\n`).join('');
+}
+
+/** Pairs that are probed, at most. */
+const mostProbed = 8;
+
+/** Sends between the workloads of each pair, and adds what that shows. @throws Failure */
+async function probed(found: Traced, options: TraceOptions): Promise<Traced> {
+  const { proto, port, size } = options;
+  if (proto !== 'icmp' && proto !== 'udp' && proto !== 'tcp') {
+    throw new Failure(2, `--proto '${proto}' is not known.`, { remedy: 'Use icmp, udp or tcp.' });
+  }
+  if (proto !== 'icmp' && (port === undefined || !/^[0-9]{1,5}$/.test(port) || Number(port) > 65_535 || port === '0')) {
+    throw new Failure(2, `--proto ${proto} needs --port, a number from 1 to 65535.`);
+  }
+  const { probeLive } = await import('./live/probe.ts');
+  const { liveEnds } = await import('./live/ends.ts');
+  return liveEnds(sockets(placesOf(options).runDir).host, async (agent, endOf) => {
+    const pairs: Pair[] = [];
+    for (const pair of found.pairs) {
+      const [from, to] = [endOf(pair.from), endOf(pair.to)];
+      if (from === null || to === null || pairs.length >= mostProbed) {
+        pairs.push(pair);
+        continue;
+      }
+      const seen = await probeLive(agent, from, to, {
+        protocol: proto,
+        port: Number(port ?? 0),
+        size: size === undefined ? null : Number(size),
+      });
+      const add = (leg: Leg, more: readonly BlockerObject[]): Leg => {
+        const fresh = more.filter(
+          ({ code, object }) => !leg.blockers.some((one) => one.code === code && one.object === object),
+        );
+        const state = leg.state === 'open' && fresh.length > 0 && !seen.answered ? 'blocked' : leg.state;
+        return { ...leg, state, blockers: [...leg.blockers, ...fresh] };
+      };
+      pairs.push({
+        ...pair,
+        forward: add(pair.forward, seen.forward as readonly BlockerObject[]),
+        back: add(pair.back, seen.back as readonly BlockerObject[]),
+        probe: seen.answered ? 'answered' : 'lost',
+      });
+    }
+    const works = found.works && pairs.every(({ probe }) => probe !== 'lost');
+    return { ...found, works, pairs };
+  });
 }
 
 export function register(program: Command): void {
@@ -135,7 +186,12 @@ export function register(program: Command): void {
     .option('--instance <name>', 'with --operator or --live: which installation (ISTHMUS_INSTANCE)')
     .option('--run-dir <path>', 'with --operator or --live: its run directory')
     .action(async (source: string, destination: string, options: TraceOptions) => {
-      const found = await ask(options, source, destination);
+      let found: Traced = await ask(
+        options.live === true ? { ...options, operator: true } : options,
+        source,
+        destination,
+      );
+      if (options.live === true) found = await probed(found, options);
       if (options.json === true) printJson(found);
       else if (options.quiet === true) printText(found.works ? '' : `${codes(found).join('\n')}\n`);
       else printText(render(found, painterFor(process.stdout)));
@@ -143,7 +199,7 @@ export function register(program: Command): void {
     });
 }
 
-const codes = (found: TraceObject): readonly string[] => [
+const codes = (found: Traced): readonly string[] => [
   ...new Set(
     found.pairs.flatMap(({ forward, back }) => [...forward.blockers, ...back.blockers].map(({ code }) => code)),
   ),

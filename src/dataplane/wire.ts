@@ -87,6 +87,7 @@ export const methods = {
   attach: { socket: 'host', params: attachRequest },
   detach: { socket: 'host', params: closed({ portId: text(32) }) },
   observe: { socket: 'host', params: closed({}) },
+  heal: { socket: 'host', params: closed({}) },
 } as const;
 export type Method = keyof typeof methods;
 

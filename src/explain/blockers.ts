@@ -145,6 +145,71 @@ export const blockers = {
     commands: ['sudo isthmus doctor --heal'],
     hiddenCommands: ['sudo isthmus doctor --heal'],
   },
+  // What only real packets show: the workload's own business, named as such.
+  'workload-no-device': {
+    by: 'operator',
+    text: 'The workload of {port} ({target}) has no device {device}.',
+    hidden: '',
+    commands: ['sudo isthmus detach {port}', 'sudo isthmus attach {port} --netns NAME'],
+    hiddenCommands: [],
+  },
+  'workload-no-address': {
+    by: 'operator',
+    text: 'The workload of {port} ({target}) does not have {address} on {device}.',
+    hidden: '',
+    commands: ['sudo isthmus exec {port} -- ip addr add {address}/{length} dev {device}'],
+    hiddenCommands: [],
+  },
+  'workload-no-default-route': {
+    by: 'operator',
+    text: 'The workload of {port} ({target}) has no default route by {device}.',
+    hidden: '',
+    commands: ['sudo isthmus exec {port} -- ip -{family} route replace default via {gateway} dev {device}'],
+    hiddenCommands: [],
+  },
+  'workload-foreign-source': {
+    by: 'operator',
+    text: 'The workload of {port} ({target}) sends from {source}, which is not an address of the interface: it is dropped as spoofed.',
+    hidden: '',
+    commands: [
+      'sudo isthmus exec {port} -- ip -{family} route replace default via {gateway} dev {device} src {address}',
+    ],
+    hiddenCommands: [],
+  },
+  'workload-sends-not': {
+    by: 'operator',
+    text: 'The probe did not leave the workload of {port} ({target}): its own firewall or routing keeps it in{why}.',
+    hidden: '',
+    commands: [
+      'sudo isthmus exec {port} -- nft list ruleset',
+      'sudo isthmus exec {port} -- ip -{family} route get {other}',
+    ],
+    hiddenCommands: [],
+  },
+  'workload-answers-not': {
+    by: 'operator',
+    text: 'The probe reached the workload of {port} ({target}), which did not answer: its own firewall or routing is in the way.',
+    hidden: '',
+    commands: [
+      'sudo isthmus exec {port} -- nft list ruleset',
+      'sudo isthmus exec {port} -- ip -{family} route get {other}',
+    ],
+    hiddenCommands: [],
+  },
+  'workload-takes-not': {
+    by: 'operator',
+    text: 'The answer came back to the workload of {port} ({target}), but its own firewall keeps it from the program.',
+    hidden: '',
+    commands: ['sudo isthmus exec {port} -- nft list ruleset'],
+    hiddenCommands: [],
+  },
+  'plane-drops': {
+    by: 'operator',
+    text: 'The data plane dropped the probe of {port}: {reason}. {meaning}',
+    hidden: '',
+    commands: ['sudo isthmus doctor --heal'],
+    hiddenCommands: [],
+  },
 } as const satisfies { readonly [code: string]: Entry };
 
 export type BlockerCode = keyof typeof blockers;

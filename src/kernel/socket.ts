@@ -184,10 +184,13 @@ export function checksum(bytes: Buffer): number {
 export class PacketSocket {
   readonly fd: number;
   readonly #at: Buffer;
-  /** @param ifindex of a device in that namespace */
-  constructor(namespace: number, ifindex: number) {
+  /**
+   * @param ifindex of a device in that namespace
+   * @param outgoing whether to receive what goes out too
+   */
+  constructor(namespace: number, ifindex: number, outgoing = false) {
     this.fd = open(namespace, afPacket, raw, 0); // protocol 0: deaf until bound
-    option(this.fd, 263, 23, number(1)); // PACKET_IGNORE_OUTGOING
+    if (!outgoing) option(this.fd, 263, 23, number(1)); // PACKET_IGNORE_OUTGOING
     option(this.fd, 1, 33, number(16 << 20)); // SO_RCVBUFFORCE
     this.#at = Buffer.alloc(20);
     this.#at.writeUInt16LE(afPacket, 0);
@@ -200,8 +203,13 @@ export class PacketSocket {
     return Number(sendto(this.fd, frame, frame.length, dontWait, this.#at, this.#at.length)) < 0 ? koffi.errno() : 0;
   }
   receive(): Buffer | undefined {
+    return this.receiveEither()?.frame;
+  }
+  /** A frame and its direction. */
+  receiveEither(): { readonly frame: Buffer; readonly outgoing: boolean } | undefined {
     const size = take(this.fd);
-    return size === undefined ? undefined : Buffer.from(buffer.subarray(0, size));
+    if (size === undefined) return undefined;
+    return { frame: Buffer.from(buffer.subarray(0, size)), outgoing: sender.readUInt8(10) === 4 };
   }
   close(): void {
     closeFd(this.fd);
