@@ -158,6 +158,7 @@ package_present() {
     libbpf-dev) [ -e /usr/include/bpf/bpf_helpers.h ] ;;
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     iputils-ping) has ping ;;
+    nftables) has nft ;;
     llvm) has llvm-strip ;;
     util-linux) has unshare ;;
     *) has "$1" ;;

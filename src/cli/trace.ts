@@ -75,7 +75,7 @@ const words = {
   unknown: ['warn', 'not yours to see until both sides have created their halves'],
 } as const satisfies { readonly [S in Leg['state']]: readonly ['good' | 'warn' | 'bad', string] };
 
-const hands = { you: 'you', peer: "the peer's owner", operator: 'the operator' } as const;
+const hands = { you: 'you', peer: "the peer's owner", operator: 'the operator', owner: 'the owner' } as const;
 
 function legLines(name: string, leg: Leg, paint: Painter): readonly string[] {
   const [tone, word] = words[leg.state];

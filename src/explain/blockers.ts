@@ -6,8 +6,14 @@
  * `{name}` in a text is a parameter. Words in capitals inside a command are for the reader to choose.
  */
 
-/** Whose consent or hand is needed: the caller's own, the peer's, or the operator's of the host. */
-export type Hand = 'you' | 'peer' | 'operator';
+/** Whose consent or hand is needed: the caller's own, the peer's, the operator's; 'owner' when the operator asks. */
+export type Hand = 'you' | 'peer' | 'operator' | 'owner';
+
+/** How `isthmus attach` is told of a workload that a fact names as `netns:NAME` or `pid:N`. */
+export const whereOf = (target: string): string => {
+  const [kind = '', name = ''] = target.split(/:(.*)/s);
+  return `--${kind} ${name}`;
+};
 
 interface Entry {
   /** 'owner': of the VPC in which the blocker lies. */
@@ -128,7 +134,7 @@ export const blockers = {
     by: 'operator',
     text: 'A packet of {size} bytes is larger than the MTU of {port}, {mtu} bytes.',
     hidden: 'A packet of {size} bytes is larger than the workload with {address} in {vpc} takes, {mtu} bytes.',
-    commands: ['sudo isthmus detach {port}', 'sudo isthmus attach {port} --netns NAME --mtu {size}'],
+    commands: ['sudo isthmus detach {port}', 'sudo isthmus attach {port} {where} --mtu {size}'],
     hiddenCommands: [],
   },
   'plane-behind': {
@@ -150,7 +156,7 @@ export const blockers = {
     by: 'operator',
     text: 'The workload of {port} ({target}) has no device {device}.',
     hidden: '',
-    commands: ['sudo isthmus detach {port}', 'sudo isthmus attach {port} --netns NAME'],
+    commands: ['sudo isthmus detach {port}', 'sudo isthmus attach {port} {where}'],
     hiddenCommands: [],
   },
   'workload-no-address': {

@@ -8,7 +8,7 @@ import { addressAt, contains, containsAddress, familyOf, type Prefix } from '../
 import { defaultMtu, type RouteSpec } from '../model/network-spec.ts';
 import { pairKey } from '../model/resources.ts';
 import { effectivePrefixes, findOverlap } from '../rules/overlap.ts';
-import { type Blocker, blocker } from './blockers.ts';
+import { type Blocker, blocker, whereOf } from './blockers.ts';
 import { cut, prefixesOf } from './pieces.ts';
 import { acquainted, type Knowledge, type Place, sees, type Workload } from './place.ts';
 
@@ -154,6 +154,7 @@ function workloadBlockers(k: Knowledge, place: Place, size: number | null): read
     address: address ?? portId,
     target: workload?.target ?? '',
     device: workload?.device ?? 'eth0',
+    where: whereOf(workload?.target ?? ''),
   };
   if (workload === undefined) return [blocker('detached', at, portId, facts)];
   if (workload.state === 'vanished') return [blocker('vanished', at, portId, facts)];

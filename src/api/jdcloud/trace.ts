@@ -22,7 +22,9 @@ export const BlockerObject = Type.Object({
   code: Type.String({ description: 'See docs/trace.md' }),
   object: Type.String({ description: "The one id to blame; a peer's VPC where the rest is not yours to see" }),
   text: Text,
-  by: Type.Enum(['you', 'peer', 'operator'], { description: 'Whose hand it needs' }),
+  by: Type.Enum(['you', 'peer', 'operator', 'owner'], {
+    description: "Whose hand it needs; 'owner', of the VPC, when the operator asks",
+  }),
   commands: Type.Array(Text, { description: 'What mends it, in order; words in capitals are for you to choose' }),
 });
 const LegObject = Type.Object({
@@ -102,6 +104,12 @@ const probeOf = (from: PortId, mac: string, source: string, destination: string)
   } as const;
 };
 
+/** To the operator nothing is his own: what an owner must do is said to be the owner's. */
+const forOperator = (leg: Leg): Leg => ({
+  ...leg,
+  blockers: leg.blockers.map((one) => (one.by === 'you' ? { ...one, by: 'owner' } : one)),
+});
+
 const withMore = (leg: Leg, more: readonly Blocker[]): Leg =>
   more.length === 0
     ? leg
@@ -122,7 +130,12 @@ export async function traceFor(call: Call, caller: AccountId | null): Promise<St
     const ask = async (leg: Leg, from: TracePair['from'], to: TracePair['to']): Promise<Leg> =>
       withMore(leg, await planeBlockers(call.region, caller, from, to, compare && leg.state === 'open'));
     const forward = await ask(pair.forward, pair.from, pair.to);
-    pairs.push({ ...pair, forward, back: await ask(pair.back, pair.to, pair.from) });
+    const back = await ask(pair.back, pair.to, pair.from);
+    pairs.push(
+      caller === null
+        ? { ...pair, forward: forOperator(forward), back: forOperator(back) }
+        : { ...pair, forward, back },
+    );
   }
   const works = found.works && pairs.every(({ forward, back }) => forward.state === 'open' && back.state === 'open');
   return { works, pairs: pairs as Static<typeof TraceObject>['pairs'], omitted: found.omitted };

@@ -22,10 +22,19 @@ export async function liveEnds<T>(
     const facts = new Map(attachments.map((fact) => [fact.portId as string, fact]));
     return await work(agent, ({ interfaceId, address, vpcId }) => {
       const fact = facts.get(interfaceId ?? '');
-      const own = specs.get(interfaceId ?? '')?.addresses.find((one) => one.address === address);
+      const addresses = specs.get(interfaceId ?? '')?.addresses ?? [];
+      const own = addresses.find((one) => one.address === address);
       if (fact === undefined || fact.state !== 'attached' || own === undefined || vpcId === null) return null;
       const { gateway, prefixLength } = own;
-      return { portId: fact.portId, vpcId, address: own.address, prefixLength, gateway, fact };
+      return {
+        portId: fact.portId,
+        vpcId,
+        address: own.address,
+        own: addresses.map((one) => one.address),
+        prefixLength,
+        gateway,
+        fact,
+      };
     });
   } catch (error) {
     if (!(error instanceof DriverError)) throw error;

@@ -4,21 +4,23 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentClient } from '../../dataplane/agent-client.ts';
-import { type AttachmentFact, type Counters, DriverError } from '../../dataplane/driver.ts';
+import type { AttachmentFact, Counters } from '../../dataplane/driver.ts';
 import { countersFrom, type PlainCounters } from '../../dataplane/wire.ts';
-import { type Blocker, type BlockerCode, blocker, type Facts } from '../../explain/blockers.ts';
+import { type Blocker, type BlockerCode, blocker, type Facts, whereOf } from '../../explain/blockers.ts';
 import { closeFd } from '../../kernel/bpf.ts';
 import { connectTcp, EchoSocket, openUdp } from '../../kernel/socket.ts';
 import { type DropReason, dropReasons, exits } from '../../model/drop-reason.ts';
 import type { PortId } from '../../model/ids.ts';
 import { type Address, familyOf } from '../../model/ip.ts';
-import { Station } from './station.ts';
+import { type Seen, Station } from './station.ts';
 
 /** An end as the service describes it, with what is attached there. */
 export interface LiveEnd {
   readonly portId: string;
   readonly vpcId: string;
   readonly address: Address;
+  /** All addresses that it may send from. */
+  readonly own: readonly Address[];
   readonly prefixLength: number;
   readonly gateway: Address;
   readonly fact: AttachmentFact;
@@ -45,6 +47,7 @@ const worded = (code: BlockerCode, end: LiveEnd, more: Facts = {}): Blocker =>
     port: end.portId,
     target: end.fact.target,
     device: end.fact.device,
+    where: whereOf(end.fact.target),
     address: end.address,
     length: String(end.prefixLength),
     gateway: end.gateway,
@@ -151,9 +154,9 @@ export async function probeLive(
     const after = countersFrom(await agent.call<PlainCounters>('counters', {}));
     return judge(from, to, { source, target, attempt, protocol: options.protocol, counters: [before, after] });
   } catch (error) {
-    if (error instanceof DriverError) throw error;
-    const gone = stations.length === 0 ? from : to;
-    return { answered: false, forward: [worded('vanished', gone)], back: [] };
+    // A namespace that went in the meantime.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || stations.length === 2) throw error;
+    return { answered: false, forward: [worded('vanished', stations.length === 0 ? from : to)], back: [] };
   } finally {
     for (const station of stations) station.close();
   }
@@ -189,21 +192,26 @@ function judge(from: LiveEnd, to: LiveEnd, watched: Watched): LiveResult {
     const reason = newDrop(before, after, end.portId);
     return reason === undefined ? [] : [worded('plane-drops', end, { reason, meaning: exits[reason].meaning })];
   };
-  if (left.length === 0) {
-    const why = attempt.refused === '' ? '' : ` (${attempt.refused})`;
-    if (forward.length === 0) forward.push(worded('workload-sends-not', from, { why, other: to.address }));
-  } else if (!arrived) {
-    const foreign = left.find(({ source: sent }) => sent !== from.address);
-    if (foreign !== undefined) forward.push(worded('workload-foreign-source', from, { source: foreign.source }));
-    else forward.push(...dropped(from));
+  const spoofed = (end: LiveEnd, station: Station): readonly Blocker[] => {
+    // Link-local and unspecified sources are the stack's own business.
+    const foreign = (one: Seen): boolean =>
+      one.outgoing && !end.own.includes(one.source) && !/^(fe80:|::$|0\.0\.0\.0$)/.test(one.source);
+    const sent = station.listen().find(foreign);
+    return sent === undefined ? [] : [worded('workload-foreign-source', end, { source: sent.source })];
+  };
+  const orElse = (found: readonly Blocker[], other: () => readonly Blocker[]): readonly Blocker[] =>
+    found.length > 0 ? found : other();
+  if (!arrived) {
+    const kept = (): readonly Blocker[] => {
+      const why = attempt.refused === '' ? '' : ` (${attempt.refused})`;
+      return forward.length > 0 ? [] : [worded('workload-sends-not', from, { why, other: to.address })];
+    };
+    forward.push(...orElse(spoofed(from, source), () => (left.length === 0 ? kept() : dropped(from))));
   } else if (!replied) {
-    if (back.length === 0) back.push(worded('workload-answers-not', to, { other: from.address }));
-  } else if (!returned) {
-    const foreign = target
-      .listen()
-      .find((one) => one.outgoing && one.destination === from.address && one.source !== to.address);
-    if (foreign !== undefined) back.push(worded('workload-foreign-source', to, { source: foreign.source }));
-    else back.push(...dropped(to));
-  } else forward.push(worded('workload-takes-not', from));
+    const silent = (): readonly Blocker[] =>
+      back.length > 0 ? [] : [worded('workload-answers-not', to, { other: from.address })];
+    back.push(...orElse(spoofed(to, target), silent));
+  } else if (!returned) back.push(...orElse(spoofed(to, target), () => dropped(to)));
+  else forward.push(worded('workload-takes-not', from));
   return { answered: false, forward, back };
 }

@@ -11,7 +11,7 @@ import { inside, openNamed, openOfProcess } from '../../kernel/netns.ts';
 import { PacketSocket } from '../../kernel/socket.ts';
 import { type Address, addressOf, type Family } from '../../model/ip.ts';
 
-/** Source and destination of an IP frame. */
+/** Source and destination of an IP frame, or of an ARP message. */
 export interface Seen {
   readonly source: Address;
   readonly destination: Address;
@@ -87,6 +87,8 @@ function readFrame(frame: Buffer, outgoing: boolean): Seen | undefined {
   const type = frame.readUInt16BE(12);
   const v4 = (at: number): Address => addressOf(4, BigInt(frame.readUInt32BE(at)));
   const v6 = (at: number): Address => addressOf(6, BigInt(`0x${frame.toString('hex', at, at + 16)}`));
+  // A workload that cannot find its gateway sends nothing but the question for it.
+  if (type === 0x0806 && frame.length >= 42) return { source: v4(28), destination: v4(38), outgoing };
   if (type === 0x0800) return { source: v4(26), destination: v4(30), outgoing };
   if (type === 0x86dd && frame.length >= 54) return { source: v6(22), destination: v6(38), outgoing };
   return undefined;
