@@ -5,7 +5,7 @@
 import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import { isId, type VpcId } from '../model/ids.ts';
 import { type Address, containsAddress, type Family, familyOf, parseAddress, prefixOf } from '../model/ip.ts';
-import type { NetworkInterface } from '../model/resources.ts';
+import type { NetworkInterface, Vpc } from '../model/resources.ts';
 import { effectivePrefixes } from '../rules/overlap.ts';
 import { type Blocker, blocker } from './blockers.ts';
 import { type Leg, leg, pathMtu, suggestedName } from './leg.ts';
@@ -47,14 +47,23 @@ type End =
 
 const notFound = (id: string): Refusal => refuse('not-found', { id: id.slice(0, 64) });
 
-function ownVpcs(k: Knowledge): readonly VpcId[] {
-  const vpcs = k.caller === null ? [...k.state.all('vpc')] : k.state.children('vpc', k.caller);
-  return vpcs.map(({ id }) => id);
-}
 const inVpc = (k: Knowledge, vpcId: VpcId, address: Address): boolean => {
   const vpc = k.state.get('vpc', vpcId);
-  return vpc !== undefined && effectivePrefixes(k.state, vpc).some((cidr) => containsAddress(cidr, address));
+  return vpc !== undefined && holds(k, vpc, address);
 };
+const holds = (k: Knowledge, vpc: Vpc, address: Address): boolean =>
+  effectivePrefixes(k.state, vpc).some((cidr) => containsAddress(cidr, address));
+
+/** The caller's VPCs in which somebody has the address; if nobody has, those whose ranges hold it. */
+function ownVpcsWith(k: Knowledge, address: Address): readonly VpcId[] {
+  const holders = k.state
+    .interfacesWith(address)
+    .map((portId) => k.state.get('interface', portId)?.vpcId)
+    .filter((vpcId) => vpcId !== undefined && sees(k, vpcId));
+  if (holders.length > 0) return holders as readonly VpcId[];
+  const own = k.caller === null ? [...k.state.all('vpc')] : k.state.children('vpc', k.caller);
+  return own.filter((vpc) => holds(k, vpc, address)).map(({ id }) => id);
+}
 
 /** An object by its id; null for a text that is no such id. */
 function byId(k: Knowledge, text: string, side: 'source' | 'destination'): End | Refusal | null {
@@ -81,9 +90,7 @@ function sourceOf(k: Knowledge, text: string): End | Refusal {
   if (object !== null) return object;
   const parsed = parseAddress(text);
   if (!parsed.ok) return refuse('invalid-argument', { field: 'source', problem: notAnEnd(text) });
-  const own = ownVpcs(k);
-  const holders = own.filter((vpcId) => k.state.interfaceAt(vpcId, parsed.value) !== undefined);
-  const candidates = holders.length > 0 ? holders : own.filter((vpcId) => inVpc(k, vpcId, parsed.value));
+  const candidates = ownVpcsWith(k, parsed.value);
   const [only, ...more] = candidates;
   if (only === undefined) return refuse('no-such-source', { address: parsed.value });
   if (more.length > 0) {
@@ -110,12 +117,7 @@ function vpcOf(k: Knowledge, from: VpcId, tables: Place['tables'], address: Addr
     const half = target?.kind === 'peering' ? k.view.half(from, target.halfId) : undefined;
     if (half !== undefined) return half.remoteVpcId;
   }
-  const own = ownVpcs(k);
-  return (
-    own.find((vpcId) => k.state.interfaceAt(vpcId, address) !== undefined) ??
-    own.find((vpcId) => inVpc(k, vpcId, address)) ??
-    null
-  );
+  return ownVpcsWith(k, address)[0] ?? null;
 }
 
 function destinationOf(k: Knowledge, text: string, from: VpcId, tables: Place['tables']): End | Refusal {

@@ -23,6 +23,8 @@ export interface StateView {
   half(local: VpcId, remote: VpcId): PeeringHalf | undefined;
   /** The interface that holds this address inside the VPC. */
   interfaceAt(vpcId: VpcId, address: Address): PortId | undefined;
+  /** Interfaces of any VPC that hold this address. */
+  interfacesWith(address: Address): readonly PortId[];
   /** Route tables with a rule whose next hop has this id. */
   tablesTowards(nextHopId: string): readonly RouteTableId[];
   named<K extends 'account' | 'peering'>(kind: K, accountId: string, name: string): ResourceOf<K> | undefined;
@@ -88,6 +90,7 @@ export class State implements StateView {
   readonly #names = new Map<string, string>();
   readonly #pairs = new Map<string, HalfId>();
   readonly #addresses = new Map<string, PortId>();
+  readonly #holders = new MultiMap();
   /** Number of the last change folded in; 0 for an empty state. */
   revision = 0;
 
@@ -119,6 +122,10 @@ export class State implements StateView {
 
   interfaceAt(vpcId: VpcId, address: Address): PortId | undefined {
     return this.#addresses.get(`${vpcId}|${address}`);
+  }
+
+  interfacesWith(address: Address): readonly PortId[] {
+    return [...this.#holders.get(address)] as PortId[];
   }
 
   tablesTowards(nextHopId: string): readonly RouteTableId[] {
@@ -158,6 +165,7 @@ export class State implements StateView {
     if (resource.kind === 'interface') {
       for (const address of [...resource.primary, ...resource.secondary]) {
         this.#addresses.set(`${resource.vpcId}|${address}`, resource.id);
+        this.#holders.add(address, resource.id);
       }
     }
   }
@@ -172,6 +180,7 @@ export class State implements StateView {
       for (const address of [...resource.primary, ...resource.secondary]) {
         const key = `${resource.vpcId}|${address}`;
         if (this.#addresses.get(key) === resource.id) this.#addresses.delete(key);
+        this.#holders.delete(address, resource.id);
       }
     }
   }

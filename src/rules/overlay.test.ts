@@ -36,7 +36,7 @@ function said(state: StateView): string {
   for (const account of state.all('account')) answers.push(account.id, state.named('account', '', account.name));
   for (const port of state.all('interface')) {
     for (const address of [...port.primary, ...port.secondary])
-      answers.push(port.id, state.interfaceAt(port.vpcId, address));
+      answers.push(port.id, state.interfaceAt(port.vpcId, address), sorted(state.interfacesWith(address)));
   }
   return JSON.stringify([answers.map((one) => (Array.isArray(one) ? one : [one])), compileAll(state)]);
 }

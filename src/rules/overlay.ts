@@ -72,6 +72,11 @@ export class Overlay implements StateView {
     return this.#top.interfaceAt(vpcId, address) ?? still;
   }
 
+  interfacesWith(address: Address): readonly PortId[] {
+    const below = this.#below.interfacesWith(address).filter((id) => !this.#covered.has(`interface|${id}`));
+    return [...below, ...this.#top.interfacesWith(address)];
+  }
+
   tablesTowards(nextHopId: HalfId | PortId | string): readonly RouteTableId[] {
     const below = this.#below.tablesTowards(nextHopId).filter((id) => !this.#covered.has(`route-table|${id}`));
     return [...below, ...this.#top.tablesTowards(nextHopId)];
