@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { errorsPage } from '../../src/api/errors-doc.ts';
 import { jdcloudOperations } from '../../src/api/jdcloud/operations.ts';
+import { blockerRows } from '../../src/explain/blockers-doc.ts';
 import { errors } from '../../src/model/errors.ts';
 import { quotas } from '../../src/model/quota.ts';
 import { Api } from './api.ts';
@@ -110,4 +111,8 @@ test('links between the documents lead to files that exist', () => {
     }
   }
   assert.deepEqual(broken, []);
+});
+
+test('docs/trace.md lists every blocker as it is', () => {
+  assert.ok(readFileSync(join(root, 'docs/trace.md'), 'utf8').endsWith(`|---|---|---|\n${blockerRows()}\n`));
 });

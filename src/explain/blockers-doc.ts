@@ -1,0 +1,13 @@
+/** The table of blockers in docs/trace.md, made from the one list. */
+import { blockers } from './blockers.ts';
+
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('{', '').replaceAll('}', '');
+
+/** The rows, one for each code. */
+export const blockerRows = (): string =>
+  Object.entries(blockers)
+    .map(([code, { text, commands }]) => {
+      const mend = commands.map((command) => `\`${cell(command)}\``).join('<br>');
+      return `| \`${code}\` | ${cell(text)} | ${mend === '' ? '–' : mend} |`;
+    })
+    .join('\n');
