@@ -1,7 +1,12 @@
 /** The table of blockers in docs/trace.md, made from the one list. */
 import { blockers } from './blockers.ts';
 
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('{', '').replaceAll('}', '');
+/** Parameters in angle quotes; those that only add a remark are left out. */
+const cell = (text: string): string =>
+  text
+    .replaceAll('|', '\\|')
+    .replaceAll(/\{(taken|why)\}/g, '')
+    .replaceAll(/\{([a-z-]+)\}/g, '‹$1›');
 
 /** The rows, one for each code. */
 export const blockerRows = (): string =>
