@@ -135,3 +135,21 @@ struct {
 	__uint(max_entries, 1);
 	__array(values, struct dummy);
 } fence SEC(".maps");
+
+#ifdef FLOWS
+/* What became of one packet; layout: src/dataplane/ebpf/flows.ts. */
+struct flow {
+	__u64 time; /* CLOCK_MONOTONIC, nanoseconds */
+	__u32 slot, half;
+	__u32 segments, bytes;
+	__u8 exit, v6, proto, pad;
+	__u32 ports; /* source and destination, network order */
+	struct addr src, dst;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} flows SEC(".maps");
+/* 0: one packet in how many is told of, 0 for none. 1: records for which there was no room. */
+struct table_of(BPF_MAP_TYPE_ARRAY, 4, 8, 2) flow_config SEC(".maps");
+#endif

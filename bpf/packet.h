@@ -59,6 +59,9 @@ struct packet {
 	__u8 own;                      /* the source address is the sender's own */
 	__u8 fragment, later_fragment; /* any; any but the first */
 	__u8 may_tell;                 /* the protocol wants "too big" reported: IPv6, or IPv4 with DF */
+#ifdef FLOWS
+	__u32 half; /* that it goes over, or was to; 0 for none */
+#endif
 };
 
 /* In assembly, because the compiler would move or merge these two loads and the verifier then refuses the program. */
@@ -87,10 +90,49 @@ static __always_inline void count(void *map, __u32 key, __u64 packets, __u64 byt
 	}
 }
 
+#ifdef FLOWS
+/* Tells of one packet in so many. Only the object with FLOWS has it: the other knows nothing of flow records. */
+static __noinline int tell_flow(struct packet *p, __u32 exit)
+{
+	__u32 rate = 0, lost = 1;
+	__u64 *every = bpf_map_lookup_elem(&flow_config, &rate);
+	struct flow *flow;
+
+	if (!every || !*every || bpf_get_prandom_u32() % (__u32)*every)
+		return 0;
+	flow = bpf_ringbuf_reserve(&flows, sizeof(*flow), 0);
+	if (!flow) {
+		every = bpf_map_lookup_elem(&flow_config, &lost);
+		if (every)
+			__sync_fetch_and_add(every, 1);
+		return 0;
+	}
+	flow->time = bpf_ktime_get_ns();
+	flow->slot = p->slot;
+	flow->half = p->half;
+	flow->segments = p->segments;
+	flow->bytes = p->bytes;
+	flow->exit = exit;
+	flow->v6 = p->v6;
+	flow->proto = p->proto;
+	flow->pad = 0;
+	flow->ports = 0;
+	if ((p->proto == PROTO_TCP || p->proto == PROTO_UDP) && !p->later_fragment)
+		bpf_skb_load_bytes(p->skb, p->l4, &flow->ports, 4);
+	flow->src = p->src;
+	flow->dst = p->dst;
+	bpf_ringbuf_submit(flow, 0);
+	return 0;
+}
+#endif
+
 /* The one way out: every packet passes here, once. */
 static __always_inline int leave(struct packet *p, __u32 exit, int verdict)
 {
 	count(&exits, p->slot * EXITS_PER_INTERFACE + exit, p->segments, p->bytes);
+#ifdef FLOWS
+	tell_flow(p, exit);
+#endif
 	return verdict;
 }
 #define DROP(p, reason) return leave(p, EXIT_##reason, TC_ACT_SHOT)

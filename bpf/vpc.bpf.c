@@ -125,6 +125,9 @@ static __always_inline int forward(struct packet *p)
 		/* One read: peer VPC below, generation above. 0 is dead. */
 		__u64 live = word ? *(volatile __u64 *)word : 0;
 
+#ifdef FLOWS
+		p->half = route.slot;
+#endif
 		if (!(__u32)live || live >> 32 != route.generation)
 			DROP(p, NoPeering);
 		/* An appliance forwards foreign addresses inside its VPC, never into a peer's. */

@@ -117,6 +117,10 @@ export class Agent {
         return this.#ready.plane.attachments();
       case 'observe':
         return this.#ready.driver.observe();
+      case 'flows': {
+        const { sample, after } = params as { sample: number; after: number };
+        return this.#ready.driver.flows(sample, after);
+      }
       case 'heal':
         return this.#ready.plane.checkDrift();
       case 'attach':

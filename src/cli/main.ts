@@ -25,6 +25,7 @@ const entries: readonly CommandEntry[] = [
   { name: 'detach', group: service, summary: 'take it off again', load: () => import('./attach.ts') },
   { name: 'attachments', group: service, summary: 'what is attached where', load: () => import('./attach.ts') },
   { name: 'exec', group: service, summary: 'run a command where it is attached', load: () => import('./attach.ts') },
+  { name: 'flows', group: service, summary: 'sampled packets, and their fate', load: () => import('./flows.ts') },
   { name: 'doctor', group: service, summary: 'check the host and the service', load: () => import('./doctor.ts') },
   {
     name: 'agent',

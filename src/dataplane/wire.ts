@@ -88,6 +88,13 @@ export const methods = {
   detach: { socket: 'host', params: closed({ portId: text(32) }) },
   observe: { socket: 'host', params: closed({}) },
   heal: { socket: 'host', params: closed({}) },
+  flows: {
+    socket: 'host',
+    params: closed({
+      sample: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+      after: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+    }),
+  },
 } as const;
 export type Method = keyof typeof methods;
 

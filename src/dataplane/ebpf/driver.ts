@@ -14,6 +14,7 @@ import { type Exit, exitNames, exits } from '../../model/drop-reason.ts';
 import type { HalfId, PortId } from '../../model/ids.ts';
 import type { AttachmentFact, AttachRequest, Count, Counters, Driver, Observed, Plan, ProbeRow } from '../driver.ts';
 import { Attachments } from './attachments.ts';
+import { type FlowPage, Flows } from './flows.ts';
 import { decodeMeta, exitsPerInterface, sizes, sumCounts, u32 } from './layout.ts';
 import { readTables, specOf } from './observe.ts';
 import { PlanWriter } from './plan-writer.ts';
@@ -75,6 +76,8 @@ export class EbpfDriver implements Driver {
   readonly #routes: RouteTables;
   readonly #writer: PlanWriter;
   readonly #attachments: Attachments;
+  readonly #flows: Flows;
+  #flowTimer: NodeJS.Timeout | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
@@ -120,6 +123,7 @@ export class EbpfDriver implements Driver {
       specOf: (portId) => specOf(this.#tables, this.#registry, portId),
     });
     if (upgrade !== undefined) this.#attachments.replacePrograms(upgrade);
+    this.#flows = new Flows(this.#tables, this.#registry, (programs) => this.#attachments.replacePrograms(programs));
   }
 
   /** What a host offers, without a plane of ours. */
@@ -197,6 +201,23 @@ export class EbpfDriver implements Driver {
     return explain(new PlaneView(network), (portId) => mtus.get(portId) ?? null, packet);
   }
 
+  /** Sampled flow records; see flows.ts. @param sample one packet in how many @param after the number seen last */
+  flows(sample: number, after: number): Promise<FlowPage> {
+    return this.#inTurn(() => {
+      this.#flowTimer ??= setInterval(() => void this.#endFlows(), 500).unref();
+      return this.#flows.ask(sample, after);
+    });
+  }
+  async #endFlows(): Promise<void> {
+    if (!this.#flows.idle) return;
+    await this.#inTurn(() => {
+      if (!this.#flows.idle) return;
+      clearInterval(this.#flowTimer);
+      this.#flowTimer = undefined;
+      this.#flows.stop();
+    });
+  }
+
   attach(request: AttachRequest): Promise<AttachmentFact> {
     return this.#inTurn(() => this.#attachments.attach(request));
   }
@@ -214,6 +235,8 @@ export class EbpfDriver implements Driver {
 
   async close(): Promise<void> {
     await this.#turn;
+    clearInterval(this.#flowTimer);
+    this.#flows.stop();
     this.#attachments.close();
     this.#routes.close();
     this.#tables.close();

@@ -12,7 +12,7 @@ import { withObject } from '../../kernel/bpf-object.ts';
 import { DriverError } from '../driver.ts';
 import { decodeMeta, encodeMeta, exitsPerInterface, layoutVersion, type Meta, sizes, u32 } from './layout.ts';
 
-const mapNames = [
+export const mapNames = [
   'meta',
   'ids',
   'ports',
@@ -27,7 +27,7 @@ const mapNames = [
   'fence',
 ] as const;
 export type MapName = (typeof mapNames)[number];
-const programNames = ['ingress', 'egress'] as const;
+export const programNames = ['ingress', 'egress'] as const;
 export type ProgramName = (typeof programNames)[number];
 
 /** How much the plane holds; fixed when its maps are made. */
@@ -95,6 +95,8 @@ export class Tables {
   #meta: Meta;
   #fenceInner: readonly number[] = [];
   #flip = 0;
+  /** Programs that stand in for the pinned ones for a while. */
+  #instead: Readonly<Record<ProgramName, number>> | null = null;
 
   private constructor(
     options: TablesOptions,
@@ -220,8 +222,13 @@ export class Tables {
   fd(name: MapName): number {
     return this.#maps[name];
   }
+  /** The program that belongs on every device now. */
   program(name: ProgramName): number {
-    return this.#programs[name];
+    return (this.#instead ?? this.#programs)[name];
+  }
+  /** Others than the pinned programs, or (null) those again. They are not pinned: they end with this process. */
+  use(programs: Readonly<Record<ProgramName, number>> | null): void {
+    this.#instead = programs;
   }
 
   /** The interface slot that a device leads to; 0 is nobody's. */
