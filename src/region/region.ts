@@ -17,6 +17,7 @@ import { decide } from '../rules/decide.ts';
 import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
 import { Follower } from './follower.ts';
 import { freshSecret, systemIds } from './ids.ts';
+import { Meter, type MeterOptions } from './meter.ts';
 import type { CommandContext, JournalEntry, Outcome, RegionService, RegionStatus } from './service.ts';
 import { UnknownIdGuard } from './unknown-ids.ts';
 
@@ -30,6 +31,8 @@ export interface RegionOptions {
   readonly clock?: () => number;
   /** Client tokens that are remembered for one account, default 10 000. */
   readonly mostTokens?: number;
+  /** How often usage is booked, and how long its hours are kept. */
+  readonly metering?: Pick<MeterOptions, 'period' | 'retention'>;
 }
 
 /** How long a client token is remembered, in milliseconds. */
@@ -43,6 +46,7 @@ const hashOf = (command: Command): string => createHash('sha256').update(JSON.st
 
 export class Region implements RegionService {
   readonly name: string;
+  readonly meter: Meter;
   readonly #options: RegionOptions;
   readonly #state = new State();
   readonly #secrets: Map<string, string>;
@@ -74,6 +78,8 @@ export class Region implements RegionService {
       compile: (vpcId) => compileVpc(this.#state, vpcId),
       all: () => compileAll(this.#state).vpcs,
     });
+    const read: MeterOptions['read'] = (booked) => options.plane.meter(booked);
+    this.meter = new Meter({ books: options.store.usage, read, clock: this.#clock, ...options.metering });
     options.plane.onAttachment((portId, fact) => {
       if (fact === null) this.#attachments.delete(portId);
       else this.#attachments.set(portId, fact);
@@ -92,6 +98,7 @@ export class Region implements RegionService {
     const region = new Region(options);
     await region.#follower.start();
     await region.refreshAttachments().catch(() => {});
+    region.meter.start();
     return region;
   }
 
@@ -243,6 +250,7 @@ export class Region implements RegionService {
   /** Stops following; the network stays as it is. */
   async close(): Promise<void> {
     this.#follower.close();
+    await this.meter.close();
     await this.#options.plane.close();
     this.#options.store.close();
   }
