@@ -6,6 +6,7 @@ import { type QuotaType, quotaLimit, quotas, quotaTypes } from '../model/quota.t
 import type { AccessKey, Account } from '../model/resources.ts';
 import { quotaUse } from '../rules/quotas.ts';
 import { adminInterfaceOperations } from './admin-interfaces.ts';
+import { adminUsageOperations } from './admin-usage.ts';
 import { descriptionIn, nameIn, pathId } from './fields.ts';
 import { answered, countersOf } from './jdcloud/counters.ts';
 import { JournalEntries, JournalQuery, journalRange } from './jdcloud/journal.ts';
@@ -212,4 +213,5 @@ export const adminOperations = (endpoint?: string): readonly Operation[] => [
   ...quotaOperations,
   ...regionOperations(endpoint),
   ...adminInterfaceOperations,
+  ...adminUsageOperations,
 ];

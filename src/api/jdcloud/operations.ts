@@ -8,6 +8,8 @@ import { quotaOperations } from './quotas.ts';
 import { routeRuleOperations } from './route-rules.ts';
 import { routeTableOperations } from './route-tables.ts';
 import { subnetOperations } from './subnets.ts';
+import { trafficOperations } from './traffic.ts';
+import { usageOperations } from './usage.ts';
 import { vpcOperations } from './vpcs.ts';
 
 export const jdcloudOperations: readonly Operation[] = [
@@ -16,6 +18,8 @@ export const jdcloudOperations: readonly Operation[] = [
   ...routeTableOperations,
   ...routeRuleOperations,
   ...peeringOperations,
+  ...usageOperations,
+  ...trafficOperations,
   ...interfaceOperations,
   ...observationOperations,
   ...quotaOperations,
