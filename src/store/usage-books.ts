@@ -41,6 +41,7 @@ export class SqliteUsageBooks implements UsageBooks {
   readonly #know: StatementSync;
   readonly #life: StatementSync;
   readonly #mirror: StatementSync;
+  readonly #half: StatementSync;
   readonly #total: Readonly<Record<Direction, StatementSync>>;
   readonly #hour: Readonly<Record<Direction, StatementSync>>;
 
@@ -60,6 +61,8 @@ export class SqliteUsageBooks implements UsageBooks {
         'on other.local_vpc = own.remote_vpc and other.remote_vpc = own.local_vpc ' +
         "where own.half = ? and own.local_vpc <> '' order by other.number desc limit 1",
     );
+    this.#half = db.prepare('select * from usage_half where half = ?');
+    this.#half.setReadBigInts(true);
     const total = (direction: Direction): StatementSync => {
       const [packets, bytes] = [`${direction}_packets`, `${direction}_bytes`];
       return db.prepare(`update usage_half set ${packets} = ${packets} + ?2, ${bytes} = ${bytes} + ?3 where half = ?1`);
@@ -124,7 +127,7 @@ export class SqliteUsageBooks implements UsageBooks {
   }
 
   half(halfId: HalfId): BookedHalf | undefined {
-    const [row] = this.#rows('select * from usage_half where half = ?', halfId);
+    const row = this.#half.get(halfId) as Row | undefined;
     return row === undefined ? undefined : halfOf(row);
   }
 
