@@ -8,7 +8,7 @@ import { EbpfDriver, installationAt } from '../dataplane/ebpf/driver.ts';
 import type { SyncUpdate } from '../dataplane/plane.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { Admission, checkPacket } from '../dataplane/spec-check.ts';
-import { type Answer, type Method, plainCounters } from '../dataplane/wire.ts';
+import { type Answer, type Method, plainCounters, plainReading } from '../dataplane/wire.ts';
 import type { Packet } from '../explain/explain.ts';
 import { calls } from '../kernel/bpf.ts';
 import { isId, type PortId } from '../model/ids.ts';
@@ -109,6 +109,8 @@ export class Agent {
         return this.#sync(params as SyncUpdate);
       case 'counters':
         return plainCounters(await this.#ready.plane.counters());
+      case 'meter':
+        return plainReading(await this.#ready.plane.meter((params as { booked: readonly string[] }).booked));
       case 'trace':
         return this.#trace((params as { packet: Packet }).packet);
       case 'probe':

@@ -52,3 +52,16 @@ export function checkListening(of: Listen): { readonly host: string; readonly po
   }
   return { host, port };
 }
+
+/**
+ * Where metrics may be served: on loopback, or on one address that is named; never on all of them by accident.
+ * @throws ListenError
+ */
+export function checkMetricsAddress(address: string): { readonly host: string; readonly port: number } {
+  const { host, port } = parseAddress(address);
+  if (isLoopback(host) || ((isIPv4(host) || isIPv6(host)) && !/^[0.:]+$/.test(host))) return { host, port };
+  throw new ListenError(
+    `Metrics cannot be served on ${host}: anybody who reaches them may read them.`,
+    'Name the one address that the monitoring reaches, or 127.0.0.1.',
+  );
+}

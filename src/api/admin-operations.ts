@@ -6,6 +6,7 @@ import { type QuotaType, quotaLimit, quotas, quotaTypes } from '../model/quota.t
 import type { AccessKey, Account } from '../model/resources.ts';
 import { quotaUse } from '../rules/quotas.ts';
 import { adminInterfaceOperations } from './admin-interfaces.ts';
+import { adminUsageOperations } from './admin-usage.ts';
 import { descriptionIn, nameIn, pathId } from './fields.ts';
 import { answered, countersOf } from './jdcloud/counters.ts';
 import { adminEventOperations } from './jdcloud/events.ts';
@@ -216,4 +217,5 @@ export const adminOperations = (endpoint?: string): readonly Operation[] => [
   ...adminInterfaceOperations,
   ...adminTraceOperations,
   ...adminEventOperations,
+  ...adminUsageOperations,
 ];

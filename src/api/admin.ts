@@ -18,6 +18,7 @@ export interface AdminOptions {
   readonly log?: Logger;
   /** Where tenants reach the API; shown in `/status`, so that profiles can be written with it. */
   readonly endpoint?: string;
+  readonly onAnswer?: ((status: number) => void) | undefined;
 }
 
 /** The operator's server, ready to be asked with `inject`; `listenAdmin` puts it on its socket. */
@@ -26,6 +27,7 @@ export async function createAdminServer(options: AdminOptions): Promise<FastifyI
     region: options.region,
     operations: adminOperations(options.endpoint),
     root: '',
+    onAnswer: options.onAnswer,
     log: options.log ?? defaultLog(),
     makeServer: (handler) => createHttpServer({ requestTimeout: 30_000 }, handler),
     authenticate: () => ({ kind: 'operator' }),

@@ -32,6 +32,8 @@ export interface AppOptions {
   readonly authenticate: (request: WireRequest, params: { readonly [name: string]: string }) => Principal;
   /** Makes the listening server, for TLS; plain HTTP otherwise. */
   readonly makeServer: (handler: RequestListener) => Server;
+  /** Called with the status of each answer. */
+  readonly onAnswer?: ((status: number) => void) | undefined;
   /** Registers what must stand before the routes, such as what documents them. */
   readonly prepare?: (app: FastifyInstance) => void;
 }
@@ -77,6 +79,7 @@ export function createApp(options: AppOptions): FastifyInstance {
   });
   app.addHook('onResponse', async (request, reply) => {
     const { operation, account, refusal } = accountOf(request);
+    options.onAnswer?.(reply.statusCode);
     const line = { requestId: request.id, operation, account, status: reply.statusCode, refusal };
     options.log.info({ ...line, milliseconds: Math.round(reply.elapsedTime * 10) / 10 }, 'request');
   });

@@ -16,6 +16,8 @@ import { lockFile } from '../store/lock.ts';
 import { SqliteStore } from '../store/sqlite.ts';
 import { listenAdmin } from './admin.ts';
 import { ListenError, listen } from './listen.ts';
+import { listenMetrics } from './metrics/listen.ts';
+import { Metrics } from './metrics/metrics.ts';
 import { createServer } from './server.ts';
 
 const { values } = parseArgs({
@@ -30,6 +32,8 @@ const { values } = parseArgs({
     'tls-cert': { type: 'string' },
     'tls-key': { type: 'string' },
     insecure: { type: 'boolean' },
+    metrics: { type: 'string' },
+    'usage-retention': { type: 'string' },
   },
 });
 const version = (
@@ -84,6 +88,7 @@ async function rehearse(): Promise<void> {
   const region = await Region.start({ name: 'none', version, store, plane: new Reconciler(new FakeDriver()) });
   const app = await createServer({ region, log: pino({ level: 'silent' }) });
   await app.inject('/openapi.json');
+  if (values.metrics !== undefined) await new Metrics({ region, storeSize: () => store.size() }).text();
   await app.close();
   await region.close();
 }
@@ -108,9 +113,20 @@ try {
     values.driver === 'fake'
       ? new Reconciler(new FakeDriver())
       : await RemotePlane.open(join(runDir, 'agent.sock'), store.installationId);
-  const region = await Region.start({ name: values.region ?? 'local-1', version, store, plane });
+  const retention = values['usage-retention'];
+  const region = await Region.start({
+    name: values.region ?? 'local-1',
+    version,
+    store,
+    plane,
+    ...(retention === undefined ? {} : { metering: { retention: Number(retention) * 24 } }),
+  });
+  const metrics = values.metrics === undefined ? null : new Metrics({ region, storeSize: () => store.size() });
+  plane.onDrift(() => metrics?.driftHealed());
+  const measured = metrics === null ? region : metrics.measured(region);
   const tenants = await listen({
-    region,
+    region: measured,
+    onAnswer: (status) => metrics?.answered('tenant', status),
     log,
     address: values.listen ?? '127.0.0.1:7788',
     ...(values['tls-cert'] === undefined ? {} : { tlsCert: values['tls-cert'] }),
@@ -119,9 +135,17 @@ try {
     auth: { nonceDirectory: data },
   });
   const adminPath = join(runDir, 'region', 'admin.sock');
-  const admin = await listenAdmin(adminPath, { region, log, endpoint: tenants.url });
+  const admin = await listenAdmin(adminPath, {
+    region: measured,
+    log,
+    endpoint: tenants.url,
+    onAnswer: (status) => metrics?.answered('operator', status),
+  });
+  const scraped =
+    metrics === null || values.metrics === undefined ? null : await listenMetrics(values.metrics, metrics);
+  if (scraped !== null) log.info({ url: scraped.url }, 'serving metrics');
   log.info({ url: tenants.url, uid: process.getuid?.(), revision: region.state.revision }, 'listening');
-  process.send?.({ url: tenants.url, admin: join(runDir, 'admin.sock') });
+  process.send?.({ url: tenants.url, admin: join(runDir, 'admin.sock'), metrics: scraped?.url });
   process.channel?.unref();
 
   let stopping = false;
@@ -129,7 +153,7 @@ try {
     if (stopping) return;
     stopping = true;
     log.info({ signal }, 'stopping; the network stays as it is');
-    await Promise.all([tenants.close(), admin.close()]);
+    await Promise.all([tenants.close(), admin.close(), scraped?.close()]);
     await region.close();
     process.exit(0);
   };

@@ -21,6 +21,7 @@ export interface ServerOptions {
   /** Default: JSON lines on stdout. Nothing secret is ever given to it. */
   readonly log?: Logger;
   readonly auth?: VerifierOptions;
+  readonly onAnswer?: ((status: number) => void) | undefined;
   /** Makes the listening server; `listen.ts` gives one with TLS. Default: plain HTTP. */
   readonly makeServer?: (handler: RequestListener) => Server;
 }
@@ -39,6 +40,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     region,
     operations: jdcloudOperations,
     root: jdcloudRoot,
+    onAnswer: options.onAnswer,
     log: options.log ?? defaultLog(),
     makeServer: options.makeServer ?? ((handler) => createHttpServer({ requestTimeout: 30_000 }, handler)),
     authenticate: (request, params) => {

@@ -5,8 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { AgentClient } from '../dataplane/agent-client.ts';
-import { DriverError } from '../dataplane/driver.ts';
-import type { FlowPage, FlowRecord } from '../dataplane/ebpf/flows.ts';
+import { DriverError, type FlowPage, type FlowRecord } from '../dataplane/driver.ts';
 import { exits } from '../model/drop-reason.ts';
 import { Failure } from './failure.ts';
 import { type OutputOptions, printNote, printText } from './output.ts';

@@ -21,7 +21,7 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { checkListening, ListenError } from '../api/address.ts';
+import { checkListening, checkMetricsAddress, ListenError } from '../api/address.ts';
 import { Failure } from './failure.ts';
 import { Keeper } from './keeper.ts';
 import { printText } from './output.ts';
@@ -44,6 +44,8 @@ export interface UpOptions extends PlaceOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
+  readonly metrics?: string;
+  readonly usageRetention?: string;
   readonly log?: string;
 }
 
@@ -57,7 +59,9 @@ export const regionOptions = (command: Command): Command =>
       .option('--user <name>', 'whom the region runs as (default isthmus, or a number that nobody has)')
       .option('--tls-cert <file>', 'certificate, needed beyond loopback')
       .option('--tls-key <file>', 'its key; both are read again when they change')
-      .option('--insecure', 'plain HTTP beyond loopback'),
+      .option('--insecure', 'plain HTTP beyond loopback')
+      .option('--metrics <address>', 'serve Prometheus metrics there, e.g. 127.0.0.1:7789; nobody is asked who he is')
+      .option('--usage-retention <days>', 'keep usage hour by hour for so long (default 403: 13 months)'),
   );
 
 /** Makes the directories of the service, with their owners. Safe to repeat. */
@@ -122,6 +126,8 @@ function regionArguments(options: UpOptions, places: Places, user: ServiceUser):
     ...optional('tls-cert', options.tlsCert),
     ...optional('tls-key', options.tlsKey),
     ...(options.insecure === true ? ['--insecure'] : []),
+    ...optional('metrics', options.metrics),
+    ...optional('usage-retention', options.usageRetention),
   ];
 }
 
@@ -129,6 +135,8 @@ function regionArguments(options: UpOptions, places: Places, user: ServiceUser):
 export interface Ready {
   readonly url: string;
   readonly admin: string;
+  /** Where metrics are served, if they are. */
+  readonly metrics?: string;
 }
 
 export interface Service {
@@ -150,6 +158,10 @@ export async function startService(options: UpOptions, say: (text: string) => vo
   }
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(options.region)) {
     throw new Failure(2, `--region '${options.region}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 32.' });
+  }
+  if (options.usageRetention !== undefined && !/^[1-9][0-9]{0,4}$/.test(options.usageRetention)) {
+    const remedy = 'Give a number of days, 1 to 99999.';
+    throw new Failure(2, `--usage-retention '${options.usageRetention}' is not a number of days.`, { remedy });
   }
   demandAddress(options);
   if (options.driver === 'ebpf') await demandKernel();
@@ -204,9 +216,10 @@ export async function startService(options: UpOptions, say: (text: string) => vo
 }
 
 /** @throws Failure before anything is made */
-function demandAddress({ listen, tlsCert, tlsKey, insecure }: UpOptions): void {
+function demandAddress({ listen, tlsCert, tlsKey, insecure, metrics }: UpOptions): void {
   try {
     checkListening({ address: listen, tlsCert, tlsKey, insecure });
+    if (metrics !== undefined) checkMetricsAddress(metrics);
   } catch (error) {
     if (!(error instanceof ListenError)) throw error;
     throw new Failure(2, error.message, { remedy: error.remedy });
@@ -258,6 +271,7 @@ export function register(program: Command): void {
           `Isthmus is up: region ${options.region}, ${options.driver} data plane.`,
           `  tenants  ${service.ready.url}`,
           `  operator ${service.ready.admin}`,
+          ...(service.ready.metrics === undefined ? [] : [`  metrics  ${service.ready.metrics}`]),
           '',
           'In another terminal:',
           `  ${sudo}isthmus account create red${here}`,

@@ -89,12 +89,35 @@ export interface Count {
 }
 /** Monotonic while the plane lives; survives restarts of every process. Bytes and packets as on the wire (GSO split). */
 export interface Counters {
+  /** Another one when the plane began anew (reboot, purge, tables made again), and with it every count. */
+  readonly epoch: string;
   /** Packets of this half's direction: local → remote. The mirror half counts the replies. */
   readonly halves: ReadonlyMap<HalfId, Count>;
   /** Every exit of packets that came from this interface. The sum over the exits is what it sent. */
   readonly exits: ReadonlyMap<PortId, ReadonlyMap<Exit, Count>>;
   /** Packets from devices that belong to no interface, and of the host's own stack. */
   readonly unowned: ReadonlyMap<Exit, Count>;
+  /** Fences since the driver was opened, and how long was waited for them in all. */
+  readonly fences: { readonly count: number; readonly seconds: number };
+}
+
+/** What one half carried, local → remote, since its count began. */
+export interface HalfReading {
+  readonly halfId: HalfId;
+  /**
+   * Which count this is. A half whose count begins at zero again, with another plane or because the plane had forgotten
+   * it, has another life; no two lives ever have the same name. At most 96 characters.
+   */
+  readonly life: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+/** All that a meter must know of the plane. Lives that carried nothing may be left out. */
+export interface MeterReading {
+  /** Counts that may still grow. */
+  readonly running: readonly HalfReading[];
+  /** Final counts of halves that the plane no longer holds. Kept, also over restarts, until they are said to be booked. */
+  readonly retired: readonly HalfReading[];
 }
 
 export interface AttachRequest {
@@ -104,6 +127,34 @@ export interface AttachRequest {
   readonly device?: string;
   /** Bytes of IP packet, 1280–65535, default 1500. */
   readonly mtu?: number;
+}
+
+/** One packet, or one large one that leaves a wire as several. */
+export interface FlowRecord {
+  /** Grows by one with each record. */
+  readonly number: number;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  /** The sender's interface, and the half it went over; null for none. */
+  readonly portId: string | null;
+  readonly halfId: string | null;
+  readonly exit: Exit;
+  readonly protocol: number;
+  /** '' where the packet had none that could be read. */
+  readonly source: string;
+  readonly destination: string;
+  /** 0 for a protocol without ports. */
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly packets: number;
+  readonly bytes: number;
+}
+export interface FlowPage {
+  readonly records: readonly FlowRecord[];
+  /** To ask for what comes after these. */
+  readonly next: number;
+  /** Records lost since sampling was switched on: no room in the ring, or nobody asked in time. */
+  readonly lost: number;
 }
 
 export type ProbeState = 'yes' | 'no' | 'unknown';
@@ -145,6 +196,11 @@ export interface Driver {
   /** Mends contradictions that `observe` reported under `damage`. Returns what was done, a line each. */
   repair(): Promise<readonly string[]>;
   counters(): Promise<Counters>;
+  /**
+   * The counts of all halves, for the books.
+   * @param booked lives of retired counts that are booked for good: the plane may forget them
+   */
+  meter(booked: readonly string[]): Promise<MeterReading>;
   /** What the plane as observed would do with this packet. */
   trace(packet: Packet): Promise<Verdict>;
   /** Puts the workload's end of an interface into a namespace and configures its addresses there. */

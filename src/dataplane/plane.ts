@@ -5,7 +5,7 @@
 import type { Packet, Verdict } from '../explain/explain.ts';
 import type { VpcId } from '../model/ids.ts';
 import type { VpcSpec } from '../model/network-spec.ts';
-import type { AttachmentFact, Counters, ProbeRow } from './driver.ts';
+import type { AttachmentFact, Counters, MeterReading, ProbeRow } from './driver.ts';
 
 /** What changed since the last sync, or everything. */
 export interface SyncUpdate {
@@ -28,6 +28,8 @@ export interface Plane {
   /** Resolves after the fence of this revision. @throws DriverError when the plane cannot be reached or written at all */
   sync(update: SyncUpdate): Promise<SyncResult>;
   counters(): Promise<Counters>;
+  /** See `Driver`. */
+  meter(booked: readonly string[]): Promise<MeterReading>;
   trace(packet: Packet): Promise<Verdict>;
   probe(): Promise<readonly ProbeRow[]>;
   attachments(): Promise<readonly AttachmentFact[]>;

@@ -14,6 +14,7 @@ import {
   type Counters,
   type Driver,
   DriverError,
+  type MeterReading,
   type Observed,
   type Plan,
   type Step,
@@ -198,6 +199,9 @@ export class Reconciler implements Plane {
 
   counters(): Promise<Counters> {
     return this.#driver.counters();
+  }
+  meter(booked: readonly string[]): Promise<MeterReading> {
+    return this.#driver.meter(booked);
   }
   trace(packet: Packet): Promise<Verdict> {
     return this.#driver.trace(packet);

@@ -4,9 +4,9 @@
  */
 import type { Packet, Verdict } from '../explain/explain.ts';
 import { AgentClient } from './agent-client.ts';
-import { type AttachmentFact, type Counters, DriverError, type ProbeRow } from './driver.ts';
+import { type AttachmentFact, type Counters, DriverError, type MeterReading, type ProbeRow } from './driver.ts';
 import type { Plane, SyncResult, SyncUpdate } from './plane.ts';
-import { type Answer, countersFrom, type PlainCounters } from './wire.ts';
+import { type Answer, countersFrom, type PlainCounters, type PlainReading, readingFrom } from './wire.ts';
 
 /** Pauses between tries to connect, in milliseconds: the first, and the longest as they double. */
 const firstPause = 100;
@@ -106,6 +106,9 @@ export class RemotePlane implements Plane {
   }
   async counters(): Promise<Counters> {
     return countersFrom(await this.#call<PlainCounters>('counters', {}));
+  }
+  async meter(booked: readonly string[]): Promise<MeterReading> {
+    return readingFrom(await this.#call<PlainReading>('meter', { booked }));
   }
   trace(packet: Packet): Promise<Verdict> {
     return this.#call('trace', { packet });

@@ -7,7 +7,14 @@ import { type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { Exit } from '../model/drop-reason.ts';
 import type { HalfId, PortId } from '../model/ids.ts';
-import { type Count, type Counters, DriverError, type DriverErrorCode } from './driver.ts';
+import {
+  type Count,
+  type Counters,
+  DriverError,
+  type DriverErrorCode,
+  type HalfReading,
+  type MeterReading,
+} from './driver.ts';
 
 /** A line may be this long, in bytes: a full sync of a large region is one. */
 export const longestLine = 64 * 1024 * 1024;
@@ -81,6 +88,8 @@ export const methods = {
     }),
   },
   counters: { socket: 'both', params: closed({}) },
+  // Only the region may say that a count is booked: what it says so of is forgotten.
+  meter: { socket: 'region', params: closed({ booked: Type.Array(text(96), { maxItems: 1 << 17 }) }) },
   trace: { socket: 'region', params: closed({ packet }) },
   probe: { socket: 'both', params: closed({}) },
   attachments: { socket: 'both', params: closed({}) },
@@ -173,12 +182,14 @@ export function onLines(socket: Socket, line: (text: string) => void): void {
 }
 
 /** Counters as JSON carries them. */
-export interface PlainCounters {
+export interface PlainCounters extends Pick<Counters, 'epoch' | 'fences'> {
   readonly halves: readonly (readonly [HalfId, Count])[];
   readonly exits: readonly (readonly [PortId, readonly (readonly [Exit, Count])[]])[];
   readonly unowned: readonly (readonly [Exit, Count])[];
 }
 export const plainCounters = (counters: Counters): PlainCounters => ({
+  epoch: counters.epoch,
+  fences: counters.fences,
   halves: [...counters.halves],
   exits: [...counters.exits].map(([portId, exits]) => [portId, [...exits]]),
   unowned: [...counters.unowned],
@@ -187,6 +198,35 @@ export const countersFrom = (plain: PlainCounters): Counters => ({
   halves: new Map(plain.halves),
   exits: new Map(plain.exits.map(([portId, exits]) => [portId, new Map(exits)])),
   unowned: new Map(plain.unowned),
+  epoch: plain.epoch,
+  fences: plain.fences,
+});
+
+/** A reading as JSON carries it: half, life, packets and bytes, the numbers as text since they may be beyond 2^53. */
+type PlainHalfReading = readonly [HalfId, life: string, packets: string, bytes: string];
+export interface PlainReading {
+  readonly running: readonly PlainHalfReading[];
+  readonly retired: readonly PlainHalfReading[];
+}
+const plainHalf = ({ halfId, life, packets, bytes }: HalfReading): PlainHalfReading => [
+  halfId,
+  life,
+  String(packets),
+  String(bytes),
+];
+const halfFrom = ([halfId, life, packets, bytes]: PlainHalfReading): HalfReading => ({
+  halfId,
+  life,
+  packets: BigInt(packets),
+  bytes: BigInt(bytes),
+});
+export const plainReading = ({ running, retired }: MeterReading): PlainReading => ({
+  running: running.map(plainHalf),
+  retired: retired.map(plainHalf),
+});
+export const readingFrom = ({ running, retired }: PlainReading): MeterReading => ({
+  running: running.map(halfFrom),
+  retired: retired.map(halfFrom),
 });
 
 const codes: readonly DriverErrorCode[] = [

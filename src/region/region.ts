@@ -24,6 +24,7 @@ import { Feed } from './feed.ts';
 import { Follower } from './follower.ts';
 import { HealthBook } from './health-book.ts';
 import { freshSecret, PlannedIds, systemIds } from './ids.ts';
+import { Meter, type MeterOptions } from './meter.ts';
 import type {
   CommandContext,
   JournalEntry,
@@ -46,6 +47,8 @@ export interface RegionOptions {
   readonly clock?: () => number;
   /** Client tokens that are remembered for one account, default 10 000. */
   readonly mostTokens?: number;
+  /** How often usage is booked, and how long its hours are kept. */
+  readonly metering?: Pick<MeterOptions, 'period' | 'retention'>;
 }
 
 /** How long a client token is remembered, in milliseconds. */
@@ -79,6 +82,7 @@ const hashOf = (command: Command): string => createHash('sha256').update(JSON.st
 
 export class Region implements RegionService {
   readonly name: string;
+  readonly meter: Meter;
   readonly #options: RegionOptions;
   readonly #state = new State();
   readonly view = new CompiledView(this.#state);
@@ -129,6 +133,8 @@ export class Region implements RegionService {
       compile: (vpcId) => compileVpc(this.#state, vpcId),
       all: () => compileAll(this.#state).vpcs,
     });
+    const read: MeterOptions['read'] = (booked) => options.plane.meter(booked);
+    this.meter = new Meter({ books: options.store.usage, read, clock: this.#clock, ...options.metering });
     options.plane.onAttachment((portId, fact) => {
       if (fact === null) this.#attachments.delete(portId);
       else this.#attachments.set(portId, fact);
@@ -151,6 +157,7 @@ export class Region implements RegionService {
     const region = new Region(options);
     await region.#follower.start();
     await region.refreshAttachments().catch(() => {});
+    region.meter.start();
     return region;
   }
 
@@ -350,6 +357,7 @@ export class Region implements RegionService {
   async close(): Promise<void> {
     this.#health.close();
     this.#follower.close();
+    await this.meter.close();
     await this.#options.plane.close();
     this.#options.store.close();
   }

@@ -14,6 +14,7 @@ import type { Change, CommandResult, PeeringHalf } from '../model/resources.ts';
 import type { StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
 import type { Feed } from './feed.ts';
+import type { Meter } from './meter.ts';
 
 /** Who gives a command: a tenant with one of its keys, or the operator at the admin socket. */
 export type Principal =
@@ -104,6 +105,8 @@ export interface RegionService {
   /** Rejects when the data plane cannot be reached. */
   counters(): Promise<Counters>;
   /** Last known facts; an interface without one is detached. */
+  /** The books of usage. */
+  readonly meter: Pick<Meter, 'book' | 'bookedUntil' | 'half' | 'totals' | 'sums' | 'hours' | 'onBooked'>;
   attachment(portId: PortId): AttachmentFact | undefined;
   trace(packet: Packet): Promise<Verdict>;
   probe(): Promise<readonly ProbeRow[]>;

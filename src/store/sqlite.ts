@@ -8,25 +8,12 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { AccountId } from '../model/ids.ts';
 import type { Change, Resource } from '../model/resources.ts';
+import { migrate, schemaVersion } from './migrations.ts';
 import type { SecretChange, Store, StoredEntry } from './store.ts';
+import { SqliteUsageBooks } from './usage-books.ts';
 
 /** Raised when a store was written by a newer or foreign version; nothing is touched then. */
 export class StoreVersionError extends Error {}
-
-const schemaVersion = 1;
-const schema = `
-create table meta (name text primary key, value text not null) strict;
-create table resource (
-  kind text not null, id text not null, account text, revision integer not null, doc text not null,
-  primary key (kind, id)
-) strict, without rowid;
-create table journal (
-  revision integer primary key, time text not null, account text, principal text not null, operation text not null,
-  request_id text not null, changes text not null
-) strict;
-create index journal_account on journal (account, revision);
-create table secret (key_id text primary key, secret text not null) strict, without rowid;
-`;
 
 /** Characters of changes after which an answer ends, however many entries were asked for. */
 const answerSize = 1024 * 1024;
@@ -41,6 +28,7 @@ interface Statements {
 
 export class SqliteStore implements Store {
   readonly installationId: string;
+  readonly usage: SqliteUsageBooks;
   readonly #db: DatabaseSync;
   readonly #statements: Statements;
   #revision: number;
@@ -70,6 +58,7 @@ export class SqliteStore implements Store {
     } finally {
       process.umask(mask);
     }
+    this.usage = new SqliteUsageBooks({ db: this.#db, transaction: (work) => this.#transaction(work) });
     this.installationId = this.#meta('installation');
     const last = this.#db.prepare('select coalesce(max(revision), 0) as revision from journal').get();
     this.#revision = Number(last?.['revision'] ?? 0);
@@ -95,21 +84,22 @@ export class SqliteStore implements Store {
   #check(path: string): void {
     const version = this.#version;
     const tables = Number(this.#db.prepare('select count(*) as tables from sqlite_schema').get()?.['tables'] ?? 0);
-    if (version === schemaVersion || (version === 0 && tables === 0)) return;
+    if (version === 0 ? tables === 0 : version > 0 && version <= schemaVersion) return;
     this.#db.close();
     const what = version === 0 ? 'is a database of another program' : `has schema ${version}`;
-    throw new StoreVersionError(`${path} ${what}; this version reads schema ${schemaVersion}`);
+    throw new StoreVersionError(`${path} ${what}; this version reads schemas up to ${schemaVersion}`);
   }
 
   #migrate(path: string): void {
-    if (this.#version === schemaVersion) return;
+    const version = this.#version;
+    if (version === schemaVersion) return;
     this.#transaction(() => {
-      this.#db.exec(schema);
+      migrate(this.#db, version);
+      if (version > 0) return;
       const installation = randomBytes(5).toString('hex');
       this.#db.prepare('insert into meta (name, value) values (?, ?)').run('installation', installation);
-      this.#db.exec(`pragma user_version = ${schemaVersion}`);
     });
-    if (path !== ':memory:') chmodSync(path, 0o600);
+    if (version === 0 && path !== ':memory:') chmodSync(path, 0o600);
   }
 
   #meta(name: string): string {
@@ -155,6 +145,8 @@ export class SqliteStore implements Store {
           const { resource } = change;
           const account = 'accountId' in resource ? resource.accountId : null;
           put.run(resource.kind, resource.id, account, entry.revision, JSON.stringify(resource));
+          // Whoever it is, and however soon it goes again, what it carries has an owner.
+          if (resource.kind === 'peering') this.usage.know(resource);
         }
       }
       const { revision, time, account, principal, operation, requestId, changes } = entry;
@@ -222,6 +214,14 @@ export class SqliteStore implements Store {
       requestId: String(row['request_id']),
       changes: JSON.parse(String(row['changes'])) as readonly Change[],
     }));
+  }
+
+  size(): { readonly entries: number; readonly bytes: number } {
+    const number = (select: string): number => Number(Object.values(this.#db.prepare(select).get() ?? {})[0] ?? 0);
+    return {
+      entries: number('select count(*) from journal'),
+      bytes: number('pragma page_count') * number('pragma page_size'),
+    };
   }
 
   close(): void {

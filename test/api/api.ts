@@ -44,16 +44,20 @@ export class Api {
   readonly log: string[];
 
   readonly #plane: Reconciler;
+  /** The data plane in memory. */
+  readonly driver: FakeDriver;
 
-  private constructor(region: Region, plane: Reconciler, server: Listening, log: string[]) {
+  private constructor(region: Region, plane: Reconciler, driver: FakeDriver, server: Listening, log: string[]) {
     this.region = region;
     this.#plane = plane;
+    this.driver = driver;
     this.#server = server;
     this.log = log;
   }
 
   static async start(ending: Ending, auth: VerifierOptions = {}): Promise<Api> {
-    const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+    const driver = new FakeDriver();
+    const plane = new Reconciler(driver, { driftInterval: 0 });
     const store = new SqliteStore(':memory:');
     const region = await Region.start({ name: 'test-1', version: '0', store, plane });
     const lines: string[] = [];
@@ -65,7 +69,7 @@ export class Api {
     });
     const log = pino({ level: 'trace' }, sink);
     const server = await listen({ region, log, address: '127.0.0.1:0', auth });
-    const api = new Api(region, plane, server, lines);
+    const api = new Api(region, plane, driver, server, lines);
     ending.after(async () => {
       api.#agent.destroy();
       await server.close();

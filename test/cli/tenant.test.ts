@@ -86,7 +86,7 @@ test('two tenants join and part; the list of routes says what carries', async ()
   assert.match(added, /10\.2\.0\.0\/16 +vpcpr-\S+ +no: Initiated/);
   await as('bob', 'peering', 'create', 'to-alice', '--vpc', 'right', '--remote', left);
   const halves = await as('alice', 'peering', 'list');
-  assert.match(halves, new RegExp(`${half} +to-bob +Connected +${left} +${right}\n`));
+  assert.match(halves, new RegExp(`${half} +to-bob +Connected +blocked +${left} +${right}\n`));
   assert.match(await as('alice', 'route', 'list', table), /10\.2\.0\.0\/16 +vpcpr-\S+ +yes/);
   assert.match(await as('alice', 'peering', 'modify', 'to-bob', '--name', 'bob'), /State +Connected/);
   const usage = await as('alice', 'usage', 'bob');

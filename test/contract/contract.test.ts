@@ -193,6 +193,72 @@ const promises: { readonly [promise: string]: (subject: Subject) => Promise<void
     assert.equal(await packetsOf(driver, halves[0]), 1);
     assert.deepEqual(await subject.send(r1, blue4), { delivered: b1 });
   },
+  'a reading tells what each half carried, under a life that a restart does not end': async (subject) => {
+    const { sketch, red, blue, r1, b1, halves } = await joined(subject);
+    const [first] = (await subject.driver.meter([])).running;
+    assert.deepEqual([first?.halfId, first?.packets], [halves[0], 1n]);
+    assert.equal(first?.bytes, BigInt((await subject.driver.counters()).halves.get(halves[0])?.bytes ?? 0));
+    const { epoch } = await subject.driver.counters();
+    sketch.peer(red, blue, false);
+    await subject.become(sketch.network());
+    sketch.peer(red, blue, true);
+    await subject.become(sketch.network());
+    const driver = await subject.reopen();
+    assert.equal((await driver.counters()).epoch, epoch);
+    assert.deepEqual(await driver.meter([]), { running: [first], retired: [] });
+    assert.deepEqual(await subject.send(b1, red4), { delivered: r1 });
+    const { running } = await driver.meter([]);
+    assert.deepEqual(
+      running.map(({ halfId, packets }) => [halfId, packets]).sort(),
+      [
+        [halves[0], 1n],
+        [halves[1], 1n],
+      ].sort(),
+    );
+    assert.equal(new Set(running.map(({ life }) => life)).size, 2);
+  },
+  'a half that goes leaves its final count, also over a restart, until that is booked': async (subject) => {
+    const { sketch, red, blue, r1, b1, halves } = await joined(subject);
+    const [before] = (await subject.driver.meter([])).running;
+    assert.ok(before !== undefined);
+    for (const [vpc, half] of [
+      [red, halves[0]],
+      [blue, halves[1]],
+    ] as const) {
+      sketch.site(vpc).halves.delete(half);
+      for (const table of sketch.site(vpc).tables.values()) table.clear();
+    }
+    await subject.become(sketch.network());
+    assert.deepEqual(await subject.driver.meter([]), { running: [], retired: [before] });
+    const driver = await subject.reopen();
+    assert.deepEqual(await driver.meter(['another']), { running: [], retired: [before] });
+    // The same id again: its count begins anew, and does not meet the old one.
+    sketch.join(red, blue);
+    await subject.become(sketch.network());
+    assert.deepEqual(await subject.send(r1, blue4), { delivered: b1 });
+    const { running, retired } = await driver.meter([]);
+    assert.deepEqual(retired, [before]);
+    assert.deepEqual([running[0]?.halfId, running[0]?.packets], [halves[0], 1n]);
+    assert.notEqual(running[0]?.life, before.life);
+    assert.deepEqual(await driver.meter([before.life]), { running, retired: [] });
+    assert.deepEqual(await driver.meter([running[0]?.life ?? '']), { running, retired: [] }, 'a running one stays');
+  },
+  'a plane that began anew has another epoch, and its halves another life': async (subject) => {
+    const { sketch, r1, b1, halves } = await joined(subject);
+    const { epoch } = await subject.driver.counters();
+    const [before] = (await subject.driver.meter([])).running;
+    await subject.driver.purge();
+    for (const port of [r1, b1]) subject.forget(port);
+    const driver = await subject.reopen({ purged: true });
+    assert.notEqual((await driver.counters()).epoch, epoch);
+    await subject.become(sketch.network());
+    assert.deepEqual(await driver.meter([]), { running: [], retired: [] });
+    for (const port of [r1, b1]) await subject.attach(port);
+    assert.deepEqual(await subject.send(r1, blue4), { delivered: b1 });
+    const [after] = (await driver.meter([])).running;
+    assert.deepEqual([after?.halfId, after?.packets], [halves[0], 1n]);
+    assert.notEqual(after?.life, before?.life);
+  },
   'a purge leaves nothing': async (subject) => {
     const { sketch } = await joined(subject);
     await subject.driver.purge();

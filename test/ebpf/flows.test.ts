@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
+import type { FlowRecord } from '../../src/dataplane/driver.ts';
 import { committedObject } from '../../src/dataplane/ebpf/driver.ts';
-import { type FlowRecord, flowsObject } from '../../src/dataplane/ebpf/flows.ts';
+import { flowsObject } from '../../src/dataplane/ebpf/flows.ts';
 import * as bpf from '../../src/kernel/bpf.ts';
 import { withObject } from '../../src/kernel/bpf-object.ts';
 import { linkNamed } from '../../src/kernel/link.ts';

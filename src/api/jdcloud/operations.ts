@@ -11,6 +11,8 @@ import { routeRuleOperations } from './route-rules.ts';
 import { routeTableOperations } from './route-tables.ts';
 import { subnetOperations } from './subnets.ts';
 import { traceOperations } from './trace.ts';
+import { trafficOperations } from './traffic.ts';
+import { usageOperations } from './usage.ts';
 import { vpcOperations } from './vpcs.ts';
 
 export const jdcloudOperations: readonly Operation[] = [
@@ -19,6 +21,8 @@ export const jdcloudOperations: readonly Operation[] = [
   ...routeTableOperations,
   ...routeRuleOperations,
   ...peeringOperations,
+  ...usageOperations,
+  ...trafficOperations,
   ...interfaceOperations,
   ...networkOperations,
   ...observationOperations,

@@ -1,6 +1,5 @@
-/** Peering halves: the vendor's five operations and what a connection carried. Parses and shows; the rules decide. */
+/** Peering halves: the vendor's five operations. Parses and shows; the rules decide. */
 import Type from 'typebox';
-import type { Count } from '../../dataplane/driver.ts';
 import type { PeeringHalf } from '../../model/resources.ts';
 import { descriptionIn, idIn, nameIn, pathId, tokenIn } from '../fields.ts';
 import { byAge, type Filters, filtered, page } from '../listing.ts';
@@ -17,7 +16,6 @@ import {
   withBody,
   withoutBody,
 } from '../operation.ts';
-import { countersOf } from './counters.ts';
 import { PeeringObject, peeringView } from './objects.ts';
 import { BlockerObject } from './trace.ts';
 
@@ -28,9 +26,6 @@ const filters: Filters<PeeringHalf> = {
   remoteVpcId: (half) => half.remoteVpcId,
 };
 const tag = 'vpcPeerings';
-
-const Traffic = Type.Object({ packets: Type.Integer(), bytes: Type.Integer() });
-const traffic = (count: Count | undefined): Count => ({ packets: count?.packets ?? 0, bytes: count?.bytes ?? 0 });
 
 const HealthStates = ['open', 'partly', 'blocked'] as const;
 const HealthObject = Type.Object({
@@ -155,31 +150,6 @@ export const peeringOperations: readonly Operation[] = [
     async (call) => {
       const health = call.region.health(own(call, 'peering', call.params['vpcPeeringId'] ?? ''));
       return { health: health ?? { state: null, pairs: [], omitted: 0 } };
-    },
-  ),
-  withoutBody(
-    {
-      name: 'describeVpcPeeringUsage',
-      method: 'GET',
-      path: '/vpcPeerings/{vpcPeeringId}/usage',
-      tag,
-      summary: 'What the connection carried, and its price (extension)',
-      result: Type.Object({
-        sent: Traffic,
-        received: Type.Union([Traffic, Type.Null()], { description: 'null while the other half does not exist' }),
-        price: Type.String({ description: 'Peering on one host is metered exactly and free of charge' }),
-      }),
-    },
-    async (call) => {
-      const half = own(call, 'peering', call.params['vpcPeeringId'] ?? '');
-      const { halves } = await countersOf(call);
-      // What the mirror half sent is what this side received.
-      const mirror = call.region.state.half(half.remoteVpcId, half.localVpcId);
-      return {
-        sent: traffic(halves.get(half.id)),
-        received: mirror === undefined ? null : traffic(halves.get(mirror.id)),
-        price: '0.00',
-      };
     },
   ),
 ];

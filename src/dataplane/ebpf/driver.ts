@@ -10,12 +10,22 @@ import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
 import { PlaneView } from '../../explain/plane-view.ts';
 import * as bpf from '../../kernel/bpf.ts';
 import { createNamed, deleteNamed, inside, openNamed } from '../../kernel/netns.ts';
-import { type Exit, exitNames, exits } from '../../model/drop-reason.ts';
 import type { HalfId, PortId } from '../../model/ids.ts';
-import type { AttachmentFact, AttachRequest, Count, Counters, Driver, Observed, Plan, ProbeRow } from '../driver.ts';
+import type {
+  AttachmentFact,
+  AttachRequest,
+  Counters,
+  Driver,
+  FlowPage,
+  MeterReading,
+  Observed,
+  Plan,
+  ProbeRow,
+} from '../driver.ts';
 import { Attachments } from './attachments.ts';
-import { type FlowPage, Flows } from './flows.ts';
-import { decodeMeta, exitsPerInterface, sizes, sumCounts, u32 } from './layout.ts';
+import { countsAt, exitsAt } from './counts.ts';
+import { Flows } from './flows.ts';
+import { decodeMeta, type Registration, sizes, u32 } from './layout.ts';
 import { readTables, specOf } from './observe.ts';
 import { PlanWriter } from './plan-writer.ts';
 import { probeHost } from './probe.ts';
@@ -169,28 +179,41 @@ export class EbpfDriver implements Driver {
     });
   }
 
-  #exitsOf(slot: number): ReadonlyMap<Exit, Count> {
-    const width = sizes.count * bpf.possibleCpus;
-    const all = bpf.readArray(this.#tables.fd('exits'), slot * exitsPerInterface, exitsPerInterface, width);
-    const found = new Map<Exit, Count>();
-    for (const name of exitNames) {
-      const at = exits[name].code * width;
-      const count = sumCounts(all.subarray(at, at + width));
-      if (count.packets > 0) found.set(name, count);
-    }
-    return found;
+  async counters(): Promise<Counters> {
+    const halves = [...this.#registry.all('half')];
+    const ports = [...this.#registry.all('interface')];
+    const slotsOf = (of: readonly (readonly [string, Registration])[]): number[] => of.map(([, { slot }]) => slot);
+    const carried = countsAt(this.#tables, slotsOf(halves));
+    const left = exitsAt(this.#tables, [0, ...slotsOf(ports)]);
+    const { epoch, fences } = this.#tables;
+    return {
+      epoch,
+      fences,
+      halves: new Map(
+        halves.map(([id, { slot }]) => {
+          const { packets = 0n, bytes = 0n } = carried.get(slot) ?? {};
+          return [id as HalfId, { packets: Number(packets), bytes: Number(bytes) }] as const;
+        }),
+      ),
+      exits: new Map(ports.map(([id, { slot }]) => [id as PortId, left.get(slot) ?? new Map()])),
+      unowned: left.get(0) ?? new Map(),
+    };
   }
 
-  async counters(): Promise<Counters> {
-    const width = sizes.count * bpf.possibleCpus;
-    const halves = [...this.#registry.all('half')].map(([id, { slot }]) => {
-      const count = sumCounts(bpf.readArray(this.#tables.fd('half_counts'), slot, 1, width));
-      return [id as HalfId, count] as const;
-    });
-    const ports = [...this.#registry.all('interface')].map(
-      ([id, { slot }]) => [id as PortId, this.#exitsOf(slot)] as const,
+  /** Not in turn: it changes nothing that a plan touches, and must not wait for a long one. */
+  async meter(booked: readonly string[]): Promise<MeterReading> {
+    const { retired } = this.#registry;
+    retired.settle(booked);
+    const halves = [...this.#registry.all('half')];
+    const counts = countsAt(
+      this.#tables,
+      halves.map(([, { slot }]) => slot),
     );
-    return { halves: new Map(halves), exits: new Map(ports), unowned: this.#exitsOf(0) };
+    const running = halves.flatMap(([id, { slot, generation }]) => {
+      const { packets = 0n, bytes = 0n } = counts.get(slot) ?? {};
+      return packets === 0n ? [] : [{ halfId: id as HalfId, life: retired.lifeOf(generation), packets, bytes }];
+    });
+    return { running: [...running, ...retired.readings(true)], retired: retired.readings(false) };
   }
 
   async trace(packet: Packet): Promise<Verdict> {

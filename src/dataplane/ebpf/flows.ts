@@ -7,40 +7,13 @@ import { fileURLToPath } from 'node:url';
 import * as bpf from '../../kernel/bpf.ts';
 import { withObject } from '../../kernel/bpf-object.ts';
 import { RingBuffer } from '../../kernel/ring-buffer.ts';
-import { type Exit, exitOfCode } from '../../model/drop-reason.ts';
+import { exitOfCode } from '../../model/drop-reason.ts';
+import type { FlowPage, FlowRecord } from '../driver.ts';
 import { addressFrom, u32 } from './layout.ts';
 import type { Registry } from './registry.ts';
 import { type MapName, mapNames, type ProgramName, programNames, type Tables } from './tables.ts';
 
 export const flowsObject = fileURLToPath(new URL('../../../bpf/flows.bpf.o', import.meta.url));
-
-/** One packet, or one large one that leaves a wire as several. */
-export interface FlowRecord {
-  /** Grows by one with each record. */
-  readonly number: number;
-  /** Milliseconds since the epoch. */
-  readonly time: number;
-  /** The sender's interface, and the half it went over; null for none. */
-  readonly portId: string | null;
-  readonly halfId: string | null;
-  readonly exit: Exit;
-  readonly protocol: number;
-  /** '' where the packet had none that could be read. */
-  readonly source: string;
-  readonly destination: string;
-  /** 0 for a protocol without ports. */
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly packets: number;
-  readonly bytes: number;
-}
-export interface FlowPage {
-  readonly records: readonly FlowRecord[];
-  /** To ask for what comes after these. */
-  readonly next: number;
-  /** Records lost since sampling was switched on: no room in the ring, or nobody asked in time. */
-  readonly lost: number;
-}
 
 /** Bytes of `struct flow`. */
 const recordSize = 64;

@@ -50,6 +50,15 @@ test('every value comes back from its bytes, which have the declared size', () =
       },
     ),
   );
+  const u64 = fc.bigInt(0n, 2n ** 64n - 1n);
+  fc.assert(
+    fc.property(record({ slot: u32, generation: u32, packets: u64, bytes: u64 }), (entry) => {
+      const bytes = layout.encodeRetirement(entry);
+      assert.equal(bytes.length, layout.sizes.registration);
+      assert.deepEqual(layout.decodeRetirement(bytes), entry);
+      assert.equal(layout.decodeRegistration(bytes), undefined, 'no resource');
+    }),
+  );
   const routeKind = fc.constantFrom(...(Object.keys(layout.routeKinds) as (keyof typeof layout.routeKinds)[]));
   fc.assert(
     fc.property(record({ kind: routeKind, slot: u32, generation: u32, vpc: u32 }), (entry) => {

@@ -93,6 +93,37 @@ export function decodeRegistration(bytes: Buffer): Registration | undefined {
   };
 }
 
+/**
+ * The final count of a half that is gone, until it is booked. It stands in `ids` too, under `HALF@GENERATION`, as a kind of
+ * its own that is no resource's: versions without a meter take it for a stranger's and remove it.
+ */
+export interface Retirement {
+  /** Where the count still stands while packets may be under way; 0 once it is final and stands here. */
+  readonly slot: number;
+  readonly generation: number;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+const retiredCode = 5;
+export function encodeRetirement(of: Retirement): Buffer {
+  const bytes = Buffer.alloc(sizes.registration);
+  bytes.writeUInt32LE(retiredCode, 0);
+  bytes.writeUInt32LE(of.slot, 4);
+  bytes.writeUInt32LE(of.generation, 8);
+  bytes.writeBigUInt64LE(of.packets, 16 + idSize);
+  bytes.writeBigUInt64LE(of.bytes, 24 + idSize);
+  return bytes;
+}
+export function decodeRetirement(bytes: Buffer): Retirement | undefined {
+  if (bytes.readUInt32LE(0) !== retiredCode) return undefined;
+  return {
+    slot: bytes.readUInt32LE(4),
+    generation: bytes.readUInt32LE(8),
+    packets: bytes.readBigUInt64LE(16 + idSize),
+    bytes: bytes.readBigUInt64LE(24 + idSize),
+  };
+}
+
 /** Who this plane belongs to, and the counters that make numbers unique for its whole life. */
 export interface Meta {
   readonly version: number;
@@ -224,11 +255,16 @@ export const deadHalf = (): Buffer => Buffer.alloc(8);
 
 /** Sums the values that each CPU holds of one counter. */
 export function sumCounts(bytes: Buffer): { readonly packets: number; readonly bytes: number } {
+  const { packets, bytes: octets } = sumExactly(bytes);
+  return { packets: Number(packets), bytes: Number(octets) };
+}
+/** The same beyond 2^53. */
+export function sumExactly(bytes: Buffer): { readonly packets: bigint; readonly bytes: bigint } {
   let packets = 0n;
   let octets = 0n;
   for (let at = 0; at + sizes.count <= bytes.length; at += sizes.count) {
     packets += bytes.readBigUInt64LE(at);
     octets += bytes.readBigUInt64LE(at + 8);
   }
-  return { packets: Number(packets), bytes: Number(octets) };
+  return { packets, bytes: octets };
 }

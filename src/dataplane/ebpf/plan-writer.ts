@@ -142,11 +142,12 @@ export class PlanWriter {
       case 'put-half': {
         const { half } = step;
         const peer = this.#registry.get('vpc', half.remoteVpcId)?.slot;
-        const { registration, fresh } = this.#registry.ensure('half', half.id, {
-          owner: step.vpcId,
-          note: half.remoteVpcId,
-        });
-        if (fresh) this.#zero('half_counts', registration.slot, 1);
+        const { registration } = this.#registry.ensure(
+          'half',
+          half.id,
+          { owner: step.vpcId, note: half.remoteVpcId },
+          (slot) => this.#zero('half_counts', slot, 1),
+        );
         if (half.live && peer === undefined) {
           throw new DriverError('kernel', `half ${half.id} is live, but the plane holds no VPC ${half.remoteVpcId}`);
         }

@@ -13,6 +13,7 @@ import {
   type Registration,
   sizes,
 } from './layout.ts';
+import { RetiredHalves } from './retired.ts';
 import type { Tables } from './tables.ts';
 
 /** One contradiction, with what undoes it. */
@@ -26,6 +27,8 @@ const tableOf = { vpc: 'ids', table: 'tables', half: 'halves', interface: 'inter
 
 export class Registry {
   readonly #tables: Tables;
+  /** Final counts of halves that are gone; their entries stand in the same table. */
+  readonly retired: RetiredHalves;
   readonly #byId = new Map<string, Registration>();
   readonly #bySlot = new Map<string, string>();
   /** Slots of resources that are gone but may still be looked at by a packet under way. */
@@ -35,10 +38,15 @@ export class Registry {
 
   constructor(tables: Tables) {
     this.#tables = tables;
+    this.retired = new RetiredHalves(tables);
     for (const [key, value] of bpf.entries(tables.fd('ids'), sizes.id, sizes.registration)) {
       const registration = decodeRegistration(value);
       if (registration !== undefined) this.#keep(idFrom(key), registration);
+      else this.retired.load(idFrom(key), value);
     }
+    // A process that was killed before a fence left counts that are not final, where their halves had them.
+    for (const [id, { generation }] of this.all('half')) this.retired.takeBack(id, generation);
+    for (const slot of this.retired.pending()) this.#quarantine.set(`half|${slot}`, { kind: 'half', slot });
   }
 
   #keep(id: string, registration: Registration): void {
@@ -91,15 +99,20 @@ export class Registry {
     throw new DriverError('does-not-fit', `table ${tableOf[kind]} is full: it holds ${this.max(kind)}`);
   }
 
-  /** The registration of a resource, made if there is none. `fresh` tells which. */
+  /**
+   * The registration of a resource, made if there is none. `fresh` tells which.
+   * @param prepare empties a slot before it is anybody's
+   */
   ensure(
     kind: Kind,
     id: string,
     of: { readonly owner: string; readonly note: string },
+    prepare: (slot: number) => void = () => {},
   ): { readonly registration: Registration; readonly fresh: boolean } {
     const known = this.get(kind, id);
     if (known !== undefined) return { registration: known, fresh: false };
     const slot = this.#freeSlot(kind);
+    prepare(slot);
     const generation = this.#tables.freshGeneration();
     const registration: Registration = { kind, slot, generation, attached: false, ...of };
     this.write(id, registration);
@@ -115,6 +128,7 @@ export class Registry {
   remove(id: string): void {
     const known = this.#byId.get(id);
     if (known === undefined) return;
+    if (known.kind === 'half') this.retired.begin(id, known);
     bpf.remove(this.#tables.fd('ids'), idKey(id));
     this.#byId.delete(id);
     this.#bySlot.delete(`${known.kind}|${known.slot}`);
@@ -134,7 +148,8 @@ export class Registry {
       const what = `the registration of ${id} ${found === undefined ? 'is gone' : 'was changed'}`;
       damage.push({ what, mend: () => bpf.update(fd, idKey(id), value) });
     }
-    for (const id of pinned.keys()) {
+    for (const [id, value] of pinned) {
+      if (this.retired.holds(id, value)) continue;
       damage.push({ what: `'${id}' is registered, but not by us`, mend: () => void bpf.remove(fd, idKey(id)) });
     }
     return damage;
@@ -146,6 +161,7 @@ export class Registry {
   }
   /** After the fence: nobody can be looking at the slots that were given up. */
   release(): void {
+    this.retired.finish();
     for (const { kind, slot } of this.#quarantine.values()) {
       this.#lowest.set(kind, Math.min(slot, this.#lowest.get(kind) ?? 1));
     }

@@ -85,11 +85,18 @@ export function unmountBpffs(path: string): void {
   if (existsSync(path) && mountAt(path) === undefined && readdirSync(path).length === 0) rmdirSync(path);
 }
 
+/** Another one each time the kernel starts: 32 hexadecimal digits. */
+const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '');
 const hashOf = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 32);
 
 export class Tables {
   readonly options: TablesOptions;
   readonly limits: Limits;
+  /**
+   * Lives exactly as long as the counts do: the kernel gives no map the number of another before it starts again. Not
+   * kept in `meta`, so that tables made by earlier versions have one, too.
+   */
+  readonly epoch: string;
   readonly #maps: Readonly<Record<MapName, number>>;
   #programs: Readonly<Record<ProgramName, number>>;
   #meta: Meta;
@@ -97,6 +104,7 @@ export class Tables {
   #flip = 0;
   /** Programs that stand in for the pinned ones for a while. */
   #instead: Readonly<Record<ProgramName, number>> | null = null;
+  #fences = { count: 0, seconds: 0 };
 
   private constructor(
     options: TablesOptions,
@@ -107,6 +115,7 @@ export class Tables {
     this.#maps = maps;
     this.#programs = programs;
     this.#meta = decodeMeta(bpf.lookup(maps.meta, u32(0), sizes.meta) ?? Buffer.alloc(sizes.meta));
+    this.epoch = `${bootId()}.${bpf.infoOfMap(maps.half_counts).id}`;
     const max = (name: MapName): number => bpf.infoOfMap(maps[name]).maxEntries;
     this.limits = {
       interfaces: max('interfaces'),
@@ -186,7 +195,7 @@ export class Tables {
       {
         programs: programNames,
         maxEntries: {
-          ids: limits.interfaces + limits.routeTables + limits.halves * 2,
+          ids: limits.interfaces + limits.routeTables + limits.halves * 3, // VPCs, halves, final counts of halves
           interfaces: limits.interfaces,
           devs: limits.interfaces,
           exits: limits.interfaces * exitsPerInterface,
@@ -282,7 +291,14 @@ export class Tables {
       this.#fenceInner = [make(), make()];
     }
     this.#flip = 1 - this.#flip;
+    const start = performance.now();
     await bpf.updateWaiting(this.#maps.fence, u32(0), u32(this.#fenceInner[this.#flip] ?? 0));
+    const { count, seconds } = this.#fences;
+    this.#fences = { count: count + 1, seconds: seconds + (performance.now() - start) / 1000 };
+  }
+  /** Since the tables were opened. */
+  get fences(): { readonly count: number; readonly seconds: number } {
+    return this.#fences;
   }
 
   close(): void {

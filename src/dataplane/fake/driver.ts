@@ -3,6 +3,7 @@
  * no kernel to use. Keeps every promise of `driver.ts`; its packets are values instead of frames.
  */
 
+import { randomUUID } from 'node:crypto';
 import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
 import { PlaneView } from '../../explain/plane-view.ts';
 import type { Exit } from '../../model/drop-reason.ts';
@@ -22,6 +23,8 @@ import {
   type Counters,
   type Driver,
   DriverError,
+  type HalfReading,
+  type MeterReading,
   type Observed,
   type Plan,
   type ProbeRow,
@@ -49,6 +52,11 @@ export class FakeDriver implements Driver {
   readonly #view = new PlaneView();
   readonly #attachments = new Map<PortId, AttachmentFact>();
   readonly #halfCounts = new Map<HalfId, Count>();
+  /** The life of each half's count, and the final counts of those that ended, by life. */
+  readonly #lives = new Map<HalfId, string>();
+  readonly #retired = new Map<string, HalfReading>();
+  #epoch: string = randomUUID();
+  #born = 0;
   readonly #exits = new Map<PortId, Map<Exit, Count>>();
   readonly #unowned = new Map<Exit, Count>();
   /** Steps carried out since the start: "nothing to write" is a promise, and this is how it is checked. */
@@ -114,15 +122,39 @@ export class FakeDriver implements Driver {
       this.#attachments.delete(step.portId);
       this.#exits.delete(step.portId);
     }
-    if (step.step === 'remove-half') this.#halfCounts.delete(step.halfId);
+    if (step.step === 'remove-half') this.#retire(step.halfId);
     const now = this.#view.vpc(step.vpcId);
     const next = afterStep(now ?? { vpcId: step.vpcId, interfaces: [], routeTables: [], halves: [] }, step);
     if (next === null) this.#view.remove(step.vpcId);
     else this.#view.set(next);
   }
 
+  #retire(halfId: HalfId): void {
+    const reading = this.#readingOf(halfId);
+    if (reading.packets > 0n) this.#retired.set(reading.life, reading);
+    this.#halfCounts.delete(halfId);
+    this.#lives.delete(halfId);
+  }
+
+  #readingOf(halfId: HalfId): HalfReading {
+    const { packets = 0, bytes = 0 } = this.#halfCounts.get(halfId) ?? {};
+    const life = this.#lives.get(halfId) ?? `${this.#epoch}.${++this.#born}`;
+    this.#lives.set(halfId, life);
+    return { halfId, life, packets: BigInt(packets), bytes: BigInt(bytes) };
+  }
+
+  async meter(booked: readonly string[]): Promise<MeterReading> {
+    for (const life of booked) this.#retired.delete(life);
+    return {
+      running: [...this.#halfCounts.keys()].map((halfId) => this.#readingOf(halfId)),
+      retired: [...this.#retired.values()],
+    };
+  }
+
   async counters(): Promise<Counters> {
     return {
+      epoch: this.#epoch,
+      fences: { count: 0, seconds: 0 },
       halves: new Map(this.#halfCounts),
       exits: new Map([...this.#exits].map(([portId, exits]) => [portId, new Map(exits)])),
       unowned: new Map(this.#unowned),
@@ -189,7 +221,10 @@ export class FakeDriver implements Driver {
 
   async purge(): Promise<void> {
     for (const vpcId of [...this.#view.vpcIds()] as VpcId[]) this.#view.remove(vpcId);
-    this.#attachments.clear();
+    for (const kept of [this.#attachments, this.#halfCounts, this.#lives, this.#retired, this.#exits, this.#unowned]) {
+      kept.clear();
+    }
+    this.#epoch = randomUUID();
   }
 }
 
