@@ -5,28 +5,36 @@
  */
 import { cpus, loadavg, release } from 'node:os';
 import { parseArgs } from 'node:util';
+import { api } from './api.ts';
 import { commandRate, firstPacket, massDisconnect } from './control-plane.ts';
 import { fence } from './fence.ts';
-import { rawPath, routersPath } from './paths.ts';
+import { writePage } from './page.ts';
+import { bridgePath, rawPaths, routersPath } from './paths.ts';
 import { programCost } from './program-cost.ts';
 import { type Figure, table } from './report.ts';
 import { canCompile, missing } from './requirements.ts';
 import { Sandbox } from './sandbox.ts';
+import { commandsAtScale, hub, interfaces, startUp } from './scale.ts';
 import { Tenants } from './tenants.ts';
 import { throughput } from './throughput.ts';
 import { TrafficProcess } from './traffic.ts';
 
-const parts = ['throughput', 'program', 'fence', 'control-plane'] as const;
+const parts = ['throughput', 'program', 'fence', 'control-plane', 'scale', 'api'] as const;
 type Part = (typeof parts)[number];
 
 const titles: Readonly<Record<string, string>> = {
   'cpu-per-packet': 'CPU per packet, 64-byte UDP, to the raw pair',
   'tcp-requests': 'TCP request/response rate, to the raw pair',
+  'packet-rate': 'small packets a second that arrive, to the raw pair',
   'tcp-stream': 'one TCP stream, to the raw pair',
+  'tcp-streams': 'four TCP streams, to the raw pair',
   program: 'the program by itself, to an empty one (BPF_PROG_TEST_RUN)',
   fence: 'packets carried after the reply to a delete',
   'fence-time': 'time of the fence',
   'control-plane': 'control plane',
+  join: 'from the second half to the first packet',
+  scale: 'scale',
+  api: 'the API under 64 clients',
 };
 
 function options(): { readonly json: boolean; readonly quick: boolean; readonly only: readonly Part[] } {
@@ -62,24 +70,45 @@ async function withPackets(
     near: new TrafficProcess(sandbox, other),
     far: new TrafficProcess(sandbox, 0),
   };
+  const pairs = Array.from({ length: 4 }, () => ({
+    from: new TrafficProcess(sandbox, other),
+    to: new TrafficProcess(sandbox, 0),
+  }));
   if (only.includes('throughput') || only.includes('program')) {
     const tenants = await Tenants.start(sandbox);
     if (only.includes('throughput')) {
-      const paths = [rawPath(sandbox), tenants.peered, tenants.sameVpc, routersPath(sandbox)];
+      const paths = [
+        ...rawPaths(sandbox),
+        tenants.peered,
+        tenants.peeredV6,
+        tenants.sameVpc,
+        bridgePath(sandbox),
+        routersPath(sandbox),
+      ];
       const size = quick
         ? { rounds: 5, packets: 50_000, turns: 5_000, bytes: 500e6 }
         : { rounds: 15, packets: 100_000, turns: 20_000, bytes: 1e9 };
-      figures.push(...(await throughput(ends, paths, size, progress)));
+      figures.push(...(await throughput(ends, pairs, paths, size, progress)));
     }
     if (only.includes('program')) {
-      const size = quick ? { samples: 500, tables: 1_000 } : { samples: 2_000, tables: 10_000 };
+      const size = quick
+        ? { samples: 500, tables: [[1000, 10]] as const }
+        : {
+            samples: 2_000,
+            tables: [
+              [100, 100],
+              [10_000, 100],
+            ] as const,
+          };
       figures.push(...(await programCost(tenants, size, progress)));
     }
     await tenants.close();
   }
   if (only.includes('fence')) {
     const compiler = canCompile();
-    const size = quick ? { deletes: 100, controls: 100, compiler } : { deletes: 1000, controls: 300, compiler };
+    const size = quick
+      ? { deletes: { udp: 100, tcp: 100 }, controls: 100, compiler }
+      : { deletes: { udp: 6000, tcp: 4000 }, controls: 300, compiler };
     figures.push(...(await fence(sandbox, ends, size, progress)));
   }
   if (only.includes('control-plane')) {
@@ -88,12 +117,23 @@ async function withPackets(
     progress('a thousand disconnects');
     figures.push(...(await massDisconnect(sandbox, 1000)));
   }
+  if (only.includes('scale')) {
+    const [vpcs, rules, ports] = quick ? [1000, 20, 10_000] : [10_000, 99, 100_000];
+    figures.push(...(await startUp(sandbox, vpcs, rules, progress)));
+    figures.push(...(await interfaces(sandbox, ports, progress)));
+  }
   for (const end of Object.values(ends)) end.close();
+  for (const { from, to } of pairs) {
+    from.close();
+    to.close();
+  }
   return figures;
 }
 
 async function main(): Promise<void> {
   const { json, quick, only } = options();
+  // A part of the parts is no page.
+  const write = only.length === parts.length && !quick;
   const say = (text: string): void => {
     if (!json) console.log(text);
   };
@@ -114,10 +154,24 @@ async function main(): Promise<void> {
     progress('commands');
     figures.push(...(await commandRate(sandbox, quick ? 2 : 10)));
   }
+  if (only.includes('scale')) {
+    const sizes = quick ? [10, 1000] : [10, 100, 1000, 10_000];
+    figures.push(...(await commandsAtScale(sandbox, sizes, quick ? 10 : 50, progress)));
+    progress('a hub');
+    figures.push(...(await hub(sandbox, quick ? 200 : 900)));
+  }
+  if (only.includes('api')) figures.push(...(await api(sandbox, quick ? 2000 : 8000, progress)));
   if (lacking.length === 0) figures.push(...(await withPackets(sandbox, { quick, only, progress })));
 
   if (process.stderr.isTTY && !json) process.stderr.write('\r\x1b[K');
   if (json) console.log(JSON.stringify({ machine, quick, missing: lacking, figures }, null, 2));
+  if (write) {
+    const minutes = (Date.now() - started) / 60_000;
+    const loads = { loadBefore: Number(load), loadAfter: loadavg()[0] ?? 0 };
+    const text = `${cpus().length} CPUs (${cpus()[0]?.model ?? 'unknown'}), kernel ${release()}, Node ${process.versions.node}`;
+    writePage(figures, titles, { text, quick, minutes, ...loads, missing: lacking });
+    say('docs/benchmarks.md and its plots are written.');
+  }
   for (const section of new Set(figures.map((figure) => figure.section))) {
     say(
       table(

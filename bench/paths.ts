@@ -7,7 +7,7 @@ import { closeNamespace, inside, openNamed } from '../src/kernel/netns.ts';
 import { type Address, parseAddress } from '../src/model/ip.ts';
 import type { Sandbox } from './sandbox.ts';
 
-export const pathNames = ['raw', 'peered', 'same-vpc', 'routers'] as const;
+export const pathNames = ['raw', 'raw-v6', 'peered', 'peered-v6', 'same-vpc', 'bridge', 'routers', 'ovs'] as const;
 export type PathName = (typeof pathNames)[number];
 
 export interface Path {
@@ -42,10 +42,45 @@ function pair(
   }
 }
 
-export function rawPath(sandbox: Sandbox): Path {
+/** A bare pair, as a path of each family. */
+export function rawPaths(sandbox: Sandbox): readonly Path[] {
   const [from, to] = [sandbox.namespace('raw-a'), sandbox.namespace('raw-b')];
   pair(sandbox, [from, '10.9.0.1/24'], [to, '10.9.0.2/24']);
-  return { name: 'raw', from, to, address: address('10.9.0.2') };
+  for (const [namespace, cidr] of [
+    [from, 'fd09::1/64'],
+    [to, 'fd09::2/64'],
+  ] as const) {
+    sandbox.ip('-n', namespace, 'addr', 'add', cidr, 'dev', deviceIn(sandbox, namespace), 'nodad');
+  }
+  return [
+    { name: 'raw', from, to, address: address('10.9.0.2') },
+    { name: 'raw-v6', from, to, address: address('fd09::2') },
+  ];
+}
+
+/** The one device of a namespace beside its loopback. */
+function deviceIn(sandbox: Sandbox, namespace: string): string {
+  const rows = sandbox.ask('-n', namespace, '-o', 'link').trim().split('\n');
+  return rows.map((row) => row.split(': ')[1]?.split('@')[0] ?? '').find((name) => name !== 'lo') ?? '';
+}
+
+/** Two workloads on a Linux bridge: one segment, no routing, no isolation. */
+export function bridgePath(sandbox: Sandbox): Path {
+  const [from, middle, to] = [sandbox.namespace('br-a'), sandbox.namespace('br-m'), sandbox.namespace('br-b')];
+  sandbox.ip('-n', middle, 'link', 'add', 'br0', 'type', 'bridge');
+  sandbox.ip('-n', middle, 'link', 'set', 'br0', 'up');
+  for (const [end, cidr] of [
+    [from, '10.8.0.1/24'],
+    [to, '10.8.0.2/24'],
+  ] as const) {
+    const [near, far] = [sandbox.name('').slice(0, 12), sandbox.name('').slice(0, 12)];
+    sandbox.ip('-n', end, 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', middle);
+    sandbox.ip('-n', end, 'addr', 'add', cidr, 'dev', near);
+    sandbox.ip('-n', end, 'link', 'set', near, 'up');
+    sandbox.ip('-n', middle, 'link', 'set', far, 'master', 'br0');
+    sandbox.ip('-n', middle, 'link', 'set', far, 'up');
+  }
+  return { name: 'bridge', from, to, address: address('10.8.0.2') };
 }
 
 /** A — router A — router B — B, with static routes. */

@@ -1,4 +1,5 @@
 /** What a run found, as rows of data, and as tables that fit 80 columns. Measures nothing. */
+import { percentile } from './statistics.ts';
 
 /** One figure. `aim` is what it should be at most or at least; absent where there is none. */
 export interface Figure {
@@ -10,7 +11,13 @@ export interface Figure {
   readonly aim?: { readonly at: 'most' | 'least'; readonly value: number };
   /** Spread, sample size or condition, in a few words. */
   readonly note?: string;
+  /** What the value is the middle of; plots and spreads are made from it. */
+  readonly samples?: readonly number[];
 }
+
+/** The middle half of the samples. */
+export const spreadOf = ({ samples }: Figure): readonly [number, number] | null =>
+  samples === undefined || samples.length < 3 ? null : [percentile(samples, 0.25), percentile(samples, 0.75)];
 
 export const metAim = ({ value, aim }: Figure): boolean | null =>
   aim === undefined ? null : aim.at === 'most' ? value <= aim.value : value >= aim.value;

@@ -53,6 +53,14 @@ export class Sandbox {
     else this.#run('ip', ...args);
   }
 
+  /** What `ip` answers. */
+  ask(...args: readonly string[]): string {
+    const [first, name = '', ...rest] = args;
+    const [command, list] =
+      first === '-n' ? ['nsenter', [`--net=/run/netns/${name}`, 'ip', ...rest]] : ['ip', [...args]];
+    return execFileSync(command as string, list as string[], { timeout: 10_000 }).toString();
+  }
+
   /** A name that no one else uses. */
   name(what: string): string {
     return `ib-${what}-${randomBytes(3).toString('hex')}`;

@@ -116,6 +116,10 @@ export class Tenants {
     const { from, to } = { from: portOf(this.alice, 0), to: portOf(this.bob, 0) };
     return { name: 'peered', from: from.namespace, to: to.namespace, address: to.v4 };
   }
+  get peeredV6(): Path {
+    const { from, to } = { from: portOf(this.alice, 0), to: portOf(this.bob, 0) };
+    return { name: 'peered-v6', from: from.namespace, to: to.namespace, address: to.v6 };
+  }
   /** From Alice's first interface to her second. */
   get sameVpc(): Path {
     const { from, to } = { from: portOf(this.alice, 0), to: portOf(this.alice, 1) };

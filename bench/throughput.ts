@@ -25,6 +25,12 @@ export interface Ends {
   readonly far: TrafficProcess;
 }
 
+/** A connection's ends, for several at once. */
+export interface Pair {
+  readonly from: TrafficProcess;
+  readonly to: TrafficProcess;
+}
+
 const port = 7001;
 const payload = 64; // bytes: small packets, where the cost of the path shows most
 
@@ -90,6 +96,46 @@ async function requests({ sender, near: receiver }: Ends, path: Path, turns: num
   return turns / (elapsed / 1e9);
 }
 
+/** Small packets a second that arrive when as many are sent as can be; ends on two CPUs. */
+async function packetRate({ sender, far: receiver }: Ends, path: Path, packets: number): Promise<number> {
+  const receiving = receiver.start({
+    do: 'receive-udp',
+    namespace: path.to,
+    port,
+    packets,
+    patience: 200,
+    pause: 0,
+  });
+  await receiving.ready;
+  const sent = await sender.run({
+    do: 'send-udp',
+    namespace: path.from,
+    to: path.address,
+    port,
+    packets,
+    size: payload,
+    burst: 64,
+    every: 0,
+  });
+  const received = await receiving.result;
+  return received.packets / (sent.elapsed / 1e9);
+}
+
+/** Bytes a second of several connections at once. */
+async function streams(pairs: readonly Pair[], path: Path, bytes: number): Promise<number> {
+  const started = performance.now();
+  await Promise.all(
+    pairs.map(async ({ from, to }, index) => {
+      const at = port + 10 + index;
+      const serving = to.start({ do: 'serve', namespace: path.to, port: at, echo: false });
+      await serving.ready;
+      await from.run({ do: 'stream', namespace: path.from, to: path.address, port: at, bytes });
+      await serving.result;
+    }),
+  );
+  return (bytes * pairs.length) / ((performance.now() - started) / 1000);
+}
+
 /** Bytes a second. */
 async function stream({ sender, far: receiver }: Ends, path: Path, bytes: number): Promise<number> {
   const serving = receiver.start({ do: 'serve', namespace: path.to, port, echo: false });
@@ -116,16 +162,29 @@ async function inTurns(
   return samples;
 }
 
-/** Median over the rounds of this path's figure to the raw pair's. */
-function ratio(samples: Samples, name: PathName): number {
-  const raw = samples.get('raw') ?? [];
-  return median((samples.get(name) ?? []).map((value, round) => value / (raw[round] ?? Number.NaN)));
+/** What a path is compared with: the bare pair of its family, in the same round. */
+const baseOf = (name: PathName): PathName => (name.endsWith('-v6') ? 'raw-v6' : 'raw');
+
+/** This path's figure to the bare pair's, round by round. */
+function ratios(samples: Samples, name: PathName, base: PathName = baseOf(name)): readonly number[] {
+  const raw = samples.get(base) ?? [];
+  return (samples.get(name) ?? []).map((value, round) => value / (raw[round] ?? Number.NaN));
 }
 
-const titles = { peered: 'peered', 'same-vpc': 'inside one VPC', routers: 'routers by hand' } as const;
+const titles: { readonly [P in PathName]: string } = {
+  raw: 'bare pair',
+  'raw-v6': 'bare pair, IPv6',
+  peered: 'peered',
+  'peered-v6': 'peered, IPv6',
+  'same-vpc': 'inside one VPC',
+  bridge: 'Linux bridge',
+  routers: 'routers by hand',
+  ovs: 'OVS, userspace datapath',
+};
 
 export async function throughput(
   ends: Ends,
+  pairs: readonly Pair[],
   paths: readonly Path[],
   options: ThroughputOptions,
   progress: (text: string) => void,
@@ -138,31 +197,55 @@ export async function throughput(
     worst = Math.max(worst, lost);
     return each;
   });
+  progress('packet rate');
+  const packets = await inTurns(paths, options.rounds, (path) => packetRate(ends, path, options.packets));
   progress('TCP requests');
   const rate = await inTurns(paths, options.rounds, (path) => requests(ends, path, options.turns));
   progress('TCP stream');
   const speed = await inTurns(paths, options.rounds, (path) => stream(ends, path, options.bytes));
+  progress('four TCP streams');
+  const four = await inTurns(paths, options.rounds, (path) => streams(pairs, path, options.bytes / 2));
 
-  const others = paths.map(({ name }) => name).filter((name) => name !== 'raw');
-  const aims = { peered: { at: 'most', value: 1.1 }, routers: { at: 'least', value: 1.7 } } as const;
+  const others = paths.map(({ name }) => name).filter((name) => !name.startsWith('raw'));
+  const aims: { readonly [section: string]: { readonly [P in PathName]?: Figure['aim'] } } = {
+    'cpu-per-packet': { peered: { at: 'most', value: 1.1 }, routers: { at: 'least', value: 1.7 } },
+    'tcp-requests': { peered: { at: 'least', value: 0.95 } },
+    'tcp-stream': { peered: { at: 'least', value: 0.95 } },
+  };
   const rows = (section: string, samples: Samples): Figure[] =>
-    others.map((name) => ({
-      section,
-      name: titles[name],
-      value: ratio(samples, name),
-      unit: '×',
-      ...(section === 'cpu-per-packet' && name in aims ? { aim: aims[name as keyof typeof aims] } : {}),
-    }));
+    others.map((name) => {
+      const each = ratios(samples, name);
+      const aim = aims[section]?.[name];
+      return {
+        section,
+        name: titles[name],
+        value: median(each),
+        unit: '×',
+        samples: each,
+        ...(aim === undefined ? {} : { aim }),
+      };
+    });
+  const toVpc = ratios(cpu, 'peered', 'same-vpc');
   return [
     {
       section: 'cpu-per-packet',
-      name: 'raw pair, ns of CPU per packet',
+      name: 'bare pair, ns of CPU per packet',
       value: Math.round(median(cpu.get('raw') ?? [])),
       unit: 'ns',
       note: `lost ≤ ${(worst * 100).toFixed(1)} %`,
     },
     ...rows('cpu-per-packet', cpu),
+    {
+      section: 'cpu-per-packet',
+      name: 'peered to inside one VPC',
+      value: median(toVpc),
+      unit: '×',
+      samples: toVpc,
+      aim: { at: 'most', value: 1.15 },
+    },
+    ...rows('packet-rate', packets),
     ...rows('tcp-requests', rate),
     ...rows('tcp-stream', speed),
+    ...rows('tcp-streams', four),
   ];
 }
