@@ -44,6 +44,7 @@ const entries: readonly CommandEntry[] = [
   { name: 'route-table', group: resources, summary: 'tables of rules', load: () => import('./route-table.ts') },
   { name: 'route', group: resources, summary: 'the rules of a table', load: () => import('./route.ts') },
   { name: 'usage', group: resources, summary: 'what peerings carried', load: () => import('./usage.ts') },
+  { name: 'top', group: resources, summary: 'peerings and drops, live', load: () => import('./top.ts') },
   { name: 'configure', group: own, summary: 'profiles: regions and keys', load: () => import('./configure.ts') },
   { name: 'completion', group: own, summary: 'completion for your shell', load: () => import('./completion.ts') },
 ];
