@@ -101,6 +101,10 @@ export async function usageIn(call: Call, account?: AccountId): Promise<object> 
   const query = { from: start, to: end, limit, ...(account === undefined ? {} : { account }) };
   const rows: readonly (BookedHalf & { readonly hour?: number })[] =
     by === 'hour' ? meter.hours(query) : by === 'half' ? meter.sums(query) : meter.totals(limit, account);
+  // A half that came and went without carrying anything is not worth a row.
+  const worth = rows.filter(
+    ({ halfId, sent, received }) => sent.packets + received.packets > 0n || state.get('peering', halfId) !== undefined,
+  );
   if (rows.length > mostRows) {
     return rejectField(
       by === 'total' ? 'by' : 'from',
@@ -112,7 +116,7 @@ export async function usageIn(call: Call, account?: AccountId): Promise<object> 
     from: by === 'total' ? null : isoHour(start),
     to: by === 'total' ? null : isoHour(end),
     meteredUntil: bookedUntil === null ? null : `${new Date(bookedUntil).toISOString().slice(0, 19)}Z`,
-    usage: rows.map(({ halfId, accountId, localVpcId, remoteVpcId, hour, sent, received }) => ({
+    usage: worth.map(({ halfId, accountId, localVpcId, remoteVpcId, hour, sent, received }) => ({
       ...(account === undefined ? { accountId } : {}),
       vpcPeeringId: halfId,
       vpcPeeringName: state.get('peering', halfId)?.name ?? null,

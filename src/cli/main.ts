@@ -50,6 +50,7 @@ const entries: readonly CommandEntry[] = [
   { name: 'trace', group: resources, summary: 'why packets pass, or not', load: () => import('./trace.ts') },
   { name: 'events', group: resources, summary: 'what happens to your networks', load: () => import('./events.ts') },
   { name: 'usage', group: resources, summary: 'what peerings carried', load: () => import('./usage.ts') },
+  { name: 'top', group: resources, summary: 'peerings and drops, live', load: () => import('./top.ts') },
   { name: 'configure', group: own, summary: 'profiles: regions and keys', load: () => import('./configure.ts') },
   { name: 'completion', group: own, summary: 'completion for your shell', load: () => import('./completion.ts') },
 ];

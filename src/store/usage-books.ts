@@ -159,11 +159,14 @@ export class SqliteUsageBooks implements UsageBooks {
   }
 
   fold(before: number): void {
-    const gone =
-      "half not in (select id from resource where kind = 'peering') and half not in (select half from usage_life)";
+    // Looked up half by half: there may be millions of hours.
+    const none = (table: string, where: string): string => `not exists (select 1 from ${table} where ${where})`;
+    const unknown = none('resource', "kind = 'peering' and id = usage_half.half");
+    const gone = `${unknown} and ${none('usage_life', 'usage_life.half = usage_half.half')}`;
+    const empty = none('usage_hour', 'usage_hour.half = usage_half.half');
     this.#transaction(() => {
       this.#db.prepare('delete from usage_hour where hour < ?').run(before);
-      this.#db.exec(`delete from usage_half where ${gone} and half not in (select half from usage_hour)`);
+      this.#db.exec(`delete from usage_half where ${gone} and ${empty}`);
       for (const row of this.#rows(
         `select account, count(*) as n from usage_half where ${gone} group by account having n > ?`,
         mostGone,

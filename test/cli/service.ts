@@ -29,6 +29,8 @@ export interface TestService {
   readonly endpoint: string;
   /** The region's name. */
   readonly region: string;
+  /** The data plane in memory. */
+  readonly driver: FakeDriver;
   /** Runs `isthmus` with these arguments. @param env on top of the socket and a configuration directory of its own */
   run(args: readonly string[], env?: NodeJS.ProcessEnv, stdin?: string): Promise<Answer>;
   stop(): Promise<void>;
@@ -40,7 +42,8 @@ export async function startService(): Promise<TestService> {
   chmodSync(folder, 0o755); // other users reach the socket and are refused there
   const log = pino({ level: 'silent' });
   const socket = join(folder, 'admin.sock');
-  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  const driver = new FakeDriver();
+  const plane = new Reconciler(driver, { driftInterval: 0 });
   const region = await Region.start({ name: 'cli-1', version: '0', store: new SqliteStore(':memory:'), plane });
   const tenants = await listen({ region, log, address: '127.0.0.1:0' });
   const admin = await listenAdmin(socket, { region, log, endpoint: tenants.url });
@@ -49,6 +52,7 @@ export async function startService(): Promise<TestService> {
     socket,
     endpoint: tenants.url,
     region: region.name,
+    driver,
     run: (args, env = {}, stdin = '') =>
       isthmus(args, { XDG_CONFIG_HOME: join(folder, 'config'), ISTHMUS_SOCKET: socket, ...env }, undefined, stdin),
     async stop() {

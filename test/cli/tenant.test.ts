@@ -91,6 +91,7 @@ test('two tenants join and part; the list of routes says what carries', async ()
   assert.match(await as('alice', 'peering', 'modify', 'to-bob', '--name', 'bob'), /State +Connected/);
   const usage = await as('alice', 'usage', 'bob');
   assert.match(usage, /BYTES SENT +BYTES RECEIVED +PRICE\nvpcpr-\S+ +bob +0 +0 +0\.00\n/);
+  assert.match(await as('alice', 'usage'), /\bbob\b/);
   await as('bob', 'peering', 'delete', 'to-alice');
   assert.match(await as('alice', 'peering', 'show', half), /Disconnected: the other side deleted its half/);
   const modified = await as('alice', 'route', 'modify', table, '10.2.0.0/16', '--via', 'internet');

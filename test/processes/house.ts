@@ -43,20 +43,21 @@ export class House {
   #service: Service | null = null;
   readonly #workloads: Workload[] = [];
   readonly #streams = new Set<Stream>();
+  #ports = 0;
 
-  private constructor() {
+  private constructor(options: Partial<UpOptions>) {
     this.home = mkdtempSync(join(tmpdir(), 'house-'));
     chmodSync(this.home, 0o755);
     const [runDir, data] = [join(this.home, 'run'), join(this.home, 'data')];
     // A port that stays the same over restarts of the region.
     const listen = `127.0.0.1:${20_000 + (randomBytes(2).readUInt16LE() % 10_000)}`;
-    this.options = { listen, region: 'test-1', driver: 'ebpf', runDir, data };
+    this.options = { listen, region: 'test-1', driver: 'ebpf', ...options, runDir, data };
     this.places = placesOf(this.options);
     this.admin = new AdminClient({ socket: sockets(runDir).admin });
   }
 
-  static async start(t: TestContext): Promise<House> {
-    const house = new House();
+  static async start(t: TestContext, options: Partial<UpOptions> = {}): Promise<House> {
+    const house = new House(options);
     t.after(() => house.#end());
     await house.up();
     return house;
@@ -113,7 +114,8 @@ export class House {
 
   /** Datagrams from one site to the other, one a millisecond. */
   async stream(from: Site, to: Site): Promise<Stream> {
-    const stream = await Stream.udp(from.workload, to.workload, to.address, 1);
+    // A port of its own: the sockets live as long as the workload.
+    const stream = await Stream.udp(from.workload, to.workload, to.address, 1, 64, 5001 + this.#ports++);
     this.#streams.add(stream);
     return stream;
   }

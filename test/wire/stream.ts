@@ -25,10 +25,17 @@ export class Stream {
   }
 
   /** Datagrams of `size` bytes. @param gap milliseconds between two; 0 is a flood */
-  static async udp(from: Workload, to: Workload, address: Address, gap: number, size = 64): Promise<Stream> {
-    const sink = to.udp(streamPort);
+  static async udp(
+    from: Workload,
+    to: Workload,
+    address: Address,
+    gap: number,
+    size = 64,
+    port = streamPort,
+  ): Promise<Stream> {
+    const sink = to.udp(port);
     const source = from.udp();
-    const target = socketAddress(address, streamPort);
+    const target = socketAddress(address, port);
     const task = { sendFd: source.fd, receiveFd: sink.fd, to: target, size, gap };
     return new Stream(task, []).#started();
   }
