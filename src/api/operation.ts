@@ -10,6 +10,7 @@ import type { CommandResult, ResourceOf } from '../model/resources.ts';
 import type { OwnedKind } from '../model/state.ts';
 import type { Outcome, Plan, Principal, RegionService } from '../region/service.ts';
 import type { Command } from '../rules/commands.ts';
+import { budget } from './budget.ts';
 import { pageLimits } from './listing.ts';
 import type { Query } from './query.ts';
 import { Refused, reject } from './refused.ts';
@@ -94,7 +95,8 @@ export async function submitWhole(
   clientToken?: string,
 ): Promise<Exclude<Outcome, { kind: 'refusal' }>> {
   if (call.planOnly) {
-    const plan = call.region.plan(command, call.principal);
+    const caller = call.principal.kind === 'tenant' ? call.principal.accountId : null;
+    const plan = budget.spend(caller, () => call.region.plan(command, call.principal));
     if (isRefusal(plan)) throw new Refused(plan);
     throw new Planned(plan);
   }

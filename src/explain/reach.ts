@@ -32,30 +32,23 @@ export const peersOf = (k: Knowledge, vpcId: VpcId): readonly VpcId[] =>
 
 type Goal = Pick<Subnet, 'id' | 'vpcId' | 'cidrs'>;
 
-/** What one subnet reaches of another, family by family. */
-function flows(k: Knowledge, from: Subnet, to: Goal): readonly Flow[] {
-  const found: Flow[] = [];
+/** What a route table reaches of a place, family by family. Subnets share tables, so it is asked once for each. */
+function spansOf(k: Knowledge, from: Subnet, to: Goal): ReadonlyMap<Family, readonly Span[]> {
   const routes = k.view.table(from.vpcId, from.routeTableId)?.routes ?? [];
-  const families = new Set(from.cidrs.map(familyOf));
-  for (const family of families) {
-    const spans: Span[] = [];
-    for (const cidr of to.cidrs) {
-      if (familyOf(cidr) !== family) continue;
-      if (from.vpcId === to.vpcId) {
-        spans.push(spanOf(cidr)); // Local always wins
-        continue;
-      }
-      for (const { span, route } of cut(routes, cidr)) {
-        const half = route?.target.kind === 'peering' ? k.view.half(from.vpcId, route.target.halfId) : undefined;
-        if (half?.live === true && half.remoteVpcId === to.vpcId) spans.push(span);
-      }
+  const found = new Map<Family, Span[]>();
+  for (const cidr of to.cidrs) {
+    const spans = found.get(familyOf(cidr)) ?? [];
+    found.set(familyOf(cidr), spans);
+    if (from.vpcId === to.vpcId) {
+      spans.push(spanOf(cidr)); // Local always wins
+      continue;
     }
-    const whole = joined(spans);
-    if (whole.length > 0) {
-      found.push({ fromVpc: from.vpcId, from: from.id, toVpc: to.vpcId, to: to.id, family, spans: whole });
+    for (const { span, route } of cut(routes, cidr)) {
+      const half = route?.target.kind === 'peering' ? k.view.half(from.vpcId, route.target.halfId) : undefined;
+      if (half?.live === true && half.remoteVpcId === to.vpcId) spans.push(span);
     }
   }
-  return found;
+  return new Map([...found].map(([family, spans]) => [family, joined(spans)]));
 }
 
 /** Where packets into a VPC may go: its subnets, or, for whom they are not to be seen, its ranges as one place. */
@@ -71,9 +64,19 @@ export function reachOf(k: Knowledge, vpcIds: ReadonlySet<VpcId>): Reach {
   const reach = new Map<string, Flow>();
   const put = (from: VpcId, to: VpcId): void => {
     const goals = goalsIn(k, to);
+    const known = new Map<string, ReadonlyMap<Family, readonly Span[]>>();
     for (const a of k.state.children('subnet', from)) {
+      const families = new Set(a.cidrs.map(familyOf));
       for (const b of goals) {
-        for (const flow of flows(k, a, b)) reach.set(key(flow.from, flow.to, flow.family), flow);
+        const id = `${a.routeTableId} ${b.id}`;
+        const spans = known.get(id) ?? spansOf(k, a, b);
+        known.set(id, spans);
+        for (const family of families) {
+          const own = spans.get(family) ?? [];
+          if (own.length === 0) continue;
+          const flow = { fromVpc: from, from: a.id, toVpc: to, to: b.id, family, spans: own };
+          reach.set(key(a.id, b.id, family), flow);
+        }
       }
     }
   };

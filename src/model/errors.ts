@@ -155,6 +155,12 @@ export const errors = {
     text: 'What this would do is not what was planned: the network has changed in the meantime.',
     remedy: 'Look at a new plan, and apply that.',
   },
+  'too-much-work': {
+    http: 429,
+    status: 'RATE_LIMIT',
+    text: 'Traces, plans and health of this account have taken more than {share} % of the service for a while.',
+    remedy: 'Wait a few seconds; ask about single interfaces or subnets instead of whole VPCs.',
+  },
   'too-many-streams': {
     http: 429,
     status: 'RATE_LIMIT',

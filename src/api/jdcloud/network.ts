@@ -7,7 +7,9 @@ import type { DeclaredHop, DeclaredNetwork, DeclaredRoute, DeclaredVpc } from '.
 import { isRefusal } from '../../model/errors.ts';
 import { isId } from '../../model/ids.ts';
 import { familyOf } from '../../model/ip.ts';
+import type { NetworkPlan } from '../../region/service.ts';
 import type { NetworkCommand } from '../../rules/commands.ts';
+import { budget } from '../budget.ts';
 import { addressIn, descriptionIn, nameIn, networkIn, prefixIn } from '../fields.ts';
 import { type Operation, Planned, submit, tenantOf, withBody } from '../operation.ts';
 import { Refused, reject, rejectField } from '../refused.ts';
@@ -250,7 +252,7 @@ export const networkOperations: readonly Operation[] = [
       result: Type.Object({
         steps: Type.Integer({ description: 'Carried out' }),
         left: Type.Integer({ description: 'Left for the next request: a long plan takes several' }),
-        basis: Type.String({ description: 'Of the plan of what is left' }),
+        basis: Type.String({ description: "Of the plan of what is left; '' when nothing is" }),
       }),
     },
     Type.Object({
@@ -263,22 +265,18 @@ export const networkOperations: readonly Operation[] = [
     async (call) => {
       const { basis, most = mostSteps } = call.body;
       const { principal } = call;
-      tenantOf(call);
+      const { accountId } = tenantOf(call);
       const command: NetworkCommand = { kind: 'apply-network', network: declaredIn(call.body.network), most };
-      const plan = (): { basis: string } => {
-        const found = call.region.planNetwork(command, principal);
+      const plan = (): NetworkPlan => {
+        const found = budget.spend(accountId, () => call.region.planNetwork(command, principal));
         if (isRefusal(found)) throw new Refused(found);
         return found;
       };
-      if (call.planOnly) {
-        const found = call.region.planNetwork(command, principal);
-        if (isRefusal(found)) throw new Refused(found);
-        throw new Planned(found);
-      }
+      if (call.planOnly) throw new Planned(plan());
       // Between the comparison and the decision nothing waits.
       if (basis !== undefined && plan().basis !== basis) return reject('plan-moved', {});
-      const { steps = 0, left = 0 } = await submit(call, command);
-      return { steps, left, basis: plan().basis };
+      const { steps = 0, left = 0 } = await budget.spend(accountId, () => submit(call, command));
+      return { steps, left, basis: left === 0 ? '' : plan().basis };
     },
   ),
 ];

@@ -1,6 +1,7 @@
 /** Peering halves: the vendor's five operations. Parses and shows; the rules decide. */
 import Type from 'typebox';
 import type { PeeringHalf } from '../../model/resources.ts';
+import { budget } from '../budget.ts';
 import { descriptionIn, idIn, nameIn, pathId, tokenIn } from '../fields.ts';
 import { byAge, type Filters, filtered, page } from '../listing.ts';
 import {
@@ -148,7 +149,8 @@ export const peeringOperations: readonly Operation[] = [
       result: Type.Object({ health: HealthObject }),
     },
     async (call) => {
-      const health = call.region.health(own(call, 'peering', call.params['vpcPeeringId'] ?? ''));
+      const half = own(call, 'peering', call.params['vpcPeeringId'] ?? '');
+      const health = budget.spend(half.accountId, () => call.region.health(half));
       return { health: health ?? { state: null, pairs: [], omitted: 0 } };
     },
   ),

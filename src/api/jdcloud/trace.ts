@@ -12,6 +12,7 @@ import type { AccountId, PortId, VpcId } from '../../model/ids.ts';
 import { type Address, parseAddress } from '../../model/ip.ts';
 import { gatewayMac } from '../../model/network-spec.ts';
 import type { RegionService } from '../../region/service.ts';
+import { budget } from '../budget.ts';
 import { type Call, type Operation, Text, tenantOf, withoutBody } from '../operation.ts';
 import { Refused, reject } from '../refused.ts';
 import { answered } from './counters.ts';
@@ -122,7 +123,7 @@ export async function traceFor(call: Call, caller: AccountId | null): Promise<St
   const size =
     call.query.get('size') === undefined ? null : call.query.integer('size', { min: 20, max: 65_535, fallback: 84 });
   const compare = call.query.flag('plane');
-  const found = trace(knowledgeOf(call.region, caller), source, destination, size);
+  const found = budget.spend(caller, () => trace(knowledgeOf(call.region, caller), source, destination, size));
   if (isRefusal(found)) throw new Refused(found);
   const pairs: TracePair[] = [];
   for (const pair of found.pairs) {
