@@ -33,10 +33,12 @@ interface HealthObject {
     readonly blockers: readonly BlockerObject[];
   }[];
   readonly omitted: number;
+  readonly lastSent: string | null;
+  readonly lastReceived: string | null;
 }
 
 /** The health of a half, pair by pair, and what mends it. */
-function healthLines(half: PeeringObject, { pairs, omitted }: HealthObject): readonly string[] {
+function healthLines(half: PeeringObject, { pairs, omitted, lastSent, lastReceived }: HealthObject): readonly string[] {
   const lines = [healthWords[half.health] ?? '–'];
   for (const { direction, from, to, state, blockers } of pairs.filter((pair) => pair.state !== 'open')) {
     lines.push(`${direction === 'out' ? 'to the peer' : 'from the peer'}, ${from} → ${to}: ${state}`);
@@ -45,6 +47,8 @@ function healthLines(half: PeeringObject, { pairs, omitted }: HealthObject): rea
     }
   }
   if (omitted > 0) lines.push(`and ${omitted} more pairs`);
+  if (half.health !== '')
+    lines.push(`last sent ${lastSent ?? 'nothing yet'}, last received ${lastReceived ?? 'nothing yet'}`);
   return lines;
 }
 

@@ -12,7 +12,7 @@ import type { Packet, Verdict } from '../explain/explain.ts';
 import type { Health } from '../explain/health.ts';
 import { preview } from '../explain/preview.ts';
 import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
-import type { AccountId, Ids, PortId, VpcId } from '../model/ids.ts';
+import type { AccountId, HalfId, Ids, PortId, VpcId } from '../model/ids.ts';
 import type { Change, ClientToken, PeeringHalf, Resource } from '../model/resources.ts';
 import { State, type StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
@@ -91,6 +91,8 @@ export class Region implements RegionService {
   readonly #guard: UnknownIdGuard;
   readonly feed: Feed;
   readonly #health: HealthBook;
+  /** When the meter last saw packets of a half, in milliseconds since the epoch. */
+  readonly #carried = new Map<HalfId, number>();
   readonly #attachments = new Map<string, AttachmentFact>();
   readonly #drift: { time: string; what: string }[] = [];
   /** When an account's tokens were last looked through. */
@@ -135,6 +137,13 @@ export class Region implements RegionService {
     });
     const read: MeterOptions['read'] = (booked) => options.plane.meter(booked);
     this.meter = new Meter({ books: options.store.usage, read, clock: this.#clock, ...options.metering });
+    this.meter.onBooked((bookings) => {
+      const time = this.meter.bookedUntil ?? this.#clock();
+      for (const { halfId } of bookings) {
+        if (this.#state.get('peering', halfId) === undefined) this.#carried.delete(halfId);
+        else this.#carried.set(halfId, time);
+      }
+    });
     options.plane.onAttachment((portId, fact) => {
       if (fact === null) this.#attachments.delete(portId);
       else this.#attachments.set(portId, fact);
@@ -335,6 +344,11 @@ export class Region implements RegionService {
 
   planeProblem(vpcId: VpcId): string | null {
     return this.#follower.problemOf(vpcId);
+  }
+
+  lastCarried(halfId: HalfId): string | null {
+    const time = this.#carried.get(halfId);
+    return time === undefined ? null : isoTime(time);
   }
 
   health(half: PeeringHalf): Health | null {

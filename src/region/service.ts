@@ -9,7 +9,7 @@ import type { Health } from '../explain/health.ts';
 import type { View } from '../explain/plane-view.ts';
 import type { Preview } from '../explain/preview.ts';
 import type { Refusal } from '../model/errors.ts';
-import type { AccountId, KeyId, PortId, VpcId } from '../model/ids.ts';
+import type { AccountId, HalfId, KeyId, PortId, VpcId } from '../model/ids.ts';
 import type { Change, CommandResult, PeeringHalf } from '../model/resources.ts';
 import type { StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
@@ -113,6 +113,8 @@ export interface RegionService {
   status(): RegionStatus;
   /** Whether packets flow over a half, and if not why, as its owner may see it; null while it is not Connected. */
   health(half: PeeringHalf): Health | null;
+  /** When packets of a half were last seen since the start, to about five seconds; null if none were. */
+  lastCarried(halfId: HalfId): string | null;
   /** What happens, account by account. */
   readonly feed: Pick<Feed, 'follow' | 'newest'>;
 }

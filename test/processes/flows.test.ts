@@ -31,6 +31,18 @@ test('flows shows a delivery and a drop of a running service, and nothing of oth
     /^(\d\d:\d\d:\d\d\.\d{3} {2}NoSuchAddress +port-\S+ {2}udp +10\.0\.1\.\d+:\d+ → 10\.1\.1\.99:9 {2}over vpcpr-\S+ {2}\d+ bytes\n){3}$/,
   );
   clearInterval(timer);
+  // What health says is confirmed by what the meter has seen.
+  const healthOf = async () =>
+    (
+      (await red.client.get(`/vpcPeerings/${redHalf}/health`)) as {
+        health: { state: string; lastSent: string | null; lastReceived: string | null };
+      }
+    ).health;
+  await red.client.get(`/vpcPeerings/${redHalf}/usage`); // books what there is
+  const { state, lastSent, lastReceived } = await healthOf();
+  assert.equal(state, 'open');
+  assert.match(lastSent ?? '', /^\d{4}-\d\d-\d\dT/, 'packets were seen one way');
+  assert.equal(lastReceived, null, 'and none the other');
   const { lost } = await house.lost([stream]);
   assert.equal(lost, 0);
   const noSuch = await isthmus(['flows', '--run-dir', `${house.home}/none`], {});

@@ -44,6 +44,8 @@ const HealthObject = Type.Object({
     }),
   ),
   omitted: Type.Integer({ description: 'Pairs beyond the most that are looked at' }),
+  lastSent: Type.Union([Text, Type.Null()], { description: 'When the meter last saw packets to the peer, to 5 s' }),
+  lastReceived: Type.Union([Text, Type.Null()], { description: '… and from the peer' }),
 });
 
 export const peeringOperations: readonly Operation[] = [
@@ -151,7 +153,10 @@ export const peeringOperations: readonly Operation[] = [
     async (call) => {
       const half = own(call, 'peering', call.params['vpcPeeringId'] ?? '');
       const health = budget.spend(half.accountId, () => call.region.health(half));
-      return { health: health ?? { state: null, pairs: [], omitted: 0 } };
+      const mirror = call.region.state.half(half.remoteVpcId, half.localVpcId);
+      const lastSent = call.region.lastCarried(half.id);
+      const lastReceived = mirror === undefined ? null : call.region.lastCarried(mirror.id);
+      return { health: { ...(health ?? { state: null, pairs: [], omitted: 0 }), lastSent, lastReceived } };
     },
   ),
 ];
