@@ -12,6 +12,7 @@ import { PlanShown, showPlan } from './plan-shown.ts';
 import { painterFor } from './terminal.ts';
 
 const resources = 'Build networks (with a profile):';
+const watch = 'Explain and watch (with a profile):';
 const tenants = 'Manage tenants (operator):';
 const service = 'Run the service (root):';
 const own = 'This command:';
@@ -47,10 +48,10 @@ const entries: readonly CommandEntry[] = [
   { name: 'route', group: resources, summary: 'the rules of a table', load: () => import('./route.ts') },
   { name: 'plan', group: resources, summary: 'what a network file would change', load: () => import('./declare.ts') },
   { name: 'apply', group: resources, summary: 'make a network file true', load: () => import('./declare.ts') },
-  { name: 'trace', group: resources, summary: 'why packets pass, or not', load: () => import('./trace.ts') },
-  { name: 'events', group: resources, summary: 'what happens to your networks', load: () => import('./events.ts') },
-  { name: 'usage', group: resources, summary: 'what peerings carried', load: () => import('./usage.ts') },
-  { name: 'top', group: resources, summary: 'peerings and drops, live', load: () => import('./top.ts') },
+  { name: 'trace', group: watch, summary: 'why packets pass, or not', load: () => import('./trace.ts') },
+  { name: 'events', group: watch, summary: 'what happens to your networks', load: () => import('./events.ts') },
+  { name: 'usage', group: watch, summary: 'what peerings carried', load: () => import('./usage.ts') },
+  { name: 'top', group: watch, summary: 'peerings and drops, live', load: () => import('./top.ts') },
   { name: 'configure', group: own, summary: 'profiles: regions and keys', load: () => import('./configure.ts') },
   { name: 'completion', group: own, summary: 'completion for your shell', load: () => import('./completion.ts') },
 ];
