@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { api } from './api.ts';
 import { commandRate, firstPacket, massDisconnect } from './control-plane.ts';
 import { fence } from './fence.ts';
+import { ovnMissing, ovnPath } from './ovn.ts';
 import { writePage } from './page.ts';
 import { bridgePath, rawPaths, routersPath } from './paths.ts';
 import { programCost } from './program-cost.ts';
@@ -84,6 +85,7 @@ async function withPackets(
         tenants.sameVpc,
         bridgePath(sandbox),
         routersPath(sandbox),
+        ...(ovnMissing() === null ? [await ovnPath(sandbox)] : []),
       ];
       const size = quick
         ? { rounds: 5, packets: 50_000, turns: 5_000, bytes: 500e6 }
@@ -147,7 +149,8 @@ async function main(): Promise<void> {
   const load = (loadavg()[0] ?? 0).toFixed(1); // of whoever shares the machine
   const machine = `${cpus().length} CPUs, kernel ${release()}, Node ${process.versions.node}, load ${load}`;
   say(`isthmus bench${quick ? ' --quick' : ''}: ${machine}`);
-  for (const line of lacking) say(`missing: ${line}`);
+  const absent = [...lacking, ...[ovnMissing()].filter((line) => line !== null)];
+  for (const line of absent) say(`missing: ${line}`);
   const figures: Figure[] = [];
 
   if (only.includes('control-plane')) {
@@ -158,18 +161,18 @@ async function main(): Promise<void> {
     const sizes = quick ? [10, 1000] : [10, 100, 1000, 10_000];
     figures.push(...(await commandsAtScale(sandbox, sizes, quick ? 10 : 50, progress)));
     progress('a hub');
-    figures.push(...(await hub(sandbox, quick ? 200 : 900)));
+    figures.push(...(await hub(sandbox, quick ? 200 : 1000)));
   }
   if (only.includes('api')) figures.push(...(await api(sandbox, quick ? 2000 : 8000, progress)));
   if (lacking.length === 0) figures.push(...(await withPackets(sandbox, { quick, only, progress })));
 
   if (process.stderr.isTTY && !json) process.stderr.write('\r\x1b[K');
-  if (json) console.log(JSON.stringify({ machine, quick, missing: lacking, figures }, null, 2));
+  if (json) console.log(JSON.stringify({ machine, quick, missing: absent, figures }, null, 2));
   if (write) {
     const minutes = (Date.now() - started) / 60_000;
     const loads = { loadBefore: Number(load), loadAfter: loadavg()[0] ?? 0 };
     const text = `${cpus().length} CPUs (${cpus()[0]?.model ?? 'unknown'}), kernel ${release()}, Node ${process.versions.node}`;
-    writePage(figures, titles, { text, quick, minutes, ...loads, missing: lacking });
+    writePage(figures, titles, { text, quick, minutes, ...loads, missing: absent });
     say('docs/benchmarks.md and its plots are written.');
   }
   for (const section of new Set(figures.map((figure) => figure.section))) {

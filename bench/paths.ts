@@ -1,6 +1,7 @@
 /**
  * The ways from one namespace to another that are compared, and the two that are built by hand: a bare pair of devices,
- * and a router on either side, the way VPCs are joined without a product. Isthmus's own are in `tenants.ts`.
+ * and a router on either side, the way VPCs are joined without a product. Isthmus's own are in
+ * `tenants.ts`, that of OVN in `ovn.ts`.
  */
 import { writeFileSync } from 'node:fs';
 import { closeNamespace, inside, openNamed } from '../src/kernel/netns.ts';
@@ -17,6 +18,16 @@ export interface Path {
   /** Name of the receiver's namespace, and its address there. */
   readonly to: string;
   readonly address: Address;
+  /** Where that is not the kernel. */
+  readonly forwarder?: Forwarder;
+}
+
+/** Processes that forward: they stand still while other paths have their turn. */
+export interface Forwarder {
+  /** Whose CPU time counts. */
+  readonly pid: number;
+  readonly resume: () => void;
+  readonly pause: () => void;
 }
 
 const address = (text: string): Address => {
