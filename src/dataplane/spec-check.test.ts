@@ -79,8 +79,8 @@ const spoilt: readonly (readonly [RegExp, (of: Plain) => void])[] = [
   ],
   [/id occurs twice/, (of) => of.halves.push(...of.halves)],
   [
-    /more than 1000 halves/,
-    (of) => of.halves.push(...(Array.from({ length: 1000 }, () => ({ ...plain('b').halves[0] })) as Plain['halves'])),
+    /more than 2000 halves/,
+    (of) => of.halves.push(...(Array.from({ length: 2000 }, () => ({ ...plain('b').halves[0] })) as Plain['halves'])),
   ],
 ];
 

@@ -8,7 +8,7 @@ import { familyOf, type Parsed, parseAddress, parseMac, parsePrefix } from '../m
 import type { VpcSpec } from '../model/network-spec.ts';
 import type { SyncUpdate } from './plane.ts';
 
-const most = { interfaces: 10_000, addresses: 1000, routeTables: 1000, routes: 10_000, halves: 1000 } as const;
+const most = { interfaces: 10_000, addresses: 1000, routeTables: 1000, routes: 10_000, halves: 2000 } as const;
 
 /** Canonical text only: what is parsed and written again must be the same. */
 const canonical = <T extends string>(parse: (text: string) => Parsed<T>, text: string): boolean => {

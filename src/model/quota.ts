@@ -8,7 +8,7 @@ export const quotas = {
   subnet: { limit: 10, most: 10_000, per: 'vpc', noun: 'subnets of the VPC' },
   routeTable: { limit: 10, most: 1_000, per: 'vpc', noun: 'route tables of the VPC, the default one included' },
   staticRoute: { limit: 50, most: 9_000, per: 'route-table', noun: 'rules of the route table, Local not counted' },
-  vpcpeering: { limit: 10, most: 900, per: 'vpc', noun: 'peering halves of the VPC, in any state' },
+  vpcpeering: { limit: 10, most: 1_900, per: 'vpc', noun: 'peering halves of the VPC, in any state' },
   network_interface: { limit: 500, most: 10_000, per: 'account', noun: 'network interfaces', ours: true },
   cidr: { limit: 5, most: 100, per: 'vpc', noun: 'CIDRs of the VPC', ours: true },
   secondary_ip: { limit: 10, most: 900, per: 'interface', noun: 'secondary addresses of the interface', ours: true },
