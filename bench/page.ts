@@ -66,6 +66,10 @@ export function writePage(
   }
   const aims = figures.filter(({ aim }) => aim !== undefined);
   const header = ['| what | figure | middle half | aim | | |', '|---|---|---|---|---|---|'];
+  const placed = (figure: Figure): Figure => ({
+    ...figure,
+    name: `${titles[figure.section] ?? figure.section}: ${figure.name}`,
+  });
   const lines = [
     '# Benchmarks',
     '',
@@ -79,7 +83,7 @@ export function writePage(
     '## Aims',
     '',
     ...header,
-    ...aims.map(row),
+    ...aims.map(placed).map(row),
     '',
     ...sections.flatMap((section) => [
       `## ${titles[section] ?? section}`,

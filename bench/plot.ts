@@ -14,6 +14,7 @@ export interface Bar {
 
 const escape_ = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 const font = 'font-family="ui-monospace, monospace" font-size="13"';
+const small = 'font-family="ui-monospace, monospace" font-size="11"';
 const ink = '#6b7280';
 const colours = { plain: '#3b82f6', good: '#16a34a', bad: '#dc2626' } as const;
 
@@ -29,7 +30,7 @@ const page = (width: number, height: number, title: string, body: readonly strin
 
 /** Bars from zero, one below the other; an aim is a dashed line in the bar's row. */
 export function bars(title: string, rows: readonly Bar[]): string {
-  const [left, width, row] = [250, 420, 30];
+  const [left, width, row] = [300, 420, 30];
   const most = Math.max(...rows.flatMap(({ value, spread, aim }) => [value, spread?.[1] ?? 0, aim?.value ?? 0]), 1e-9);
   const x = (value: number): number => Math.round((left + (value / most) * width) * 10) / 10;
   const body = rows.flatMap(({ name, value, text, spread, aim }, index) => {
@@ -53,7 +54,7 @@ export function bars(title: string, rows: readonly Bar[]): string {
   });
   const foot = 40 + rows.length * row + 16;
   body.push(
-    `<text x="12" y="${foot}" ${font} font-size="11" fill="${ink}">whiskers: middle half of the samples · dashed: aim (green met, red missed)</text>`,
+    `<text x="12" y="${foot}" ${small} fill="${ink}">whiskers: middle half of the samples · dashed: aim (green met, red missed)</text>`,
   );
   return page(left + width + 160, foot + 12, title, body);
 }
@@ -72,16 +73,16 @@ export function distribution(
   const x = (value: number): number => Math.round((left + Math.min(1, value / most) * width) * 10) / 10;
   const y = (share: number): number => Math.round((top + (1 - share) * height) * 10) / 10;
   const body: string[] = [];
-  for (const share of [0, 0.5, 0.99, 1]) {
+  for (const share of [0, 0.5, 1]) {
     body.push(
       `<path d="M${left} ${y(share)}H${left + width}" stroke="${ink}" stroke-opacity="0.3"/>`,
-      `<text x="${left - 6}" y="${y(share) + 4}" ${font} font-size="11" text-anchor="end" fill="${ink}">${share * 100}</text>`,
+      `<text x="${left - 6}" y="${y(share) + 4}" ${small} text-anchor="end" fill="${ink}">${share * 100}</text>`,
     );
   }
   for (let n = 0; n <= 4; n++) {
     const value = (most * n) / 4;
     body.push(
-      `<text x="${x(value)}" y="${top + height + 16}" ${font} font-size="11" text-anchor="middle" fill="${ink}">${value.toPrecision(2)} ${unit}</text>`,
+      `<text x="${x(value)}" y="${top + height + 16}" ${small} text-anchor="middle" fill="${ink}">${value.toPrecision(2)} ${unit}</text>`,
     );
   }
   const strokes = [colours.plain, colours.good, colours.bad];
@@ -90,8 +91,8 @@ export function distribution(
     const stroke = strokes[index % strokes.length];
     body.push(
       `<path d="M${points.join('L')}" fill="none" stroke="${stroke}" stroke-width="2"/>`,
-      `<text x="${left + width + 12}" y="${top + 14 + index * 18}" ${font} fill="${stroke}">${escape_(name)}</text>`,
-      `<text x="${left + width + 12}" y="${top + 14 + lines.length * 18 + index * 16}" ${font} font-size="11" fill="${ink}">p50 ${at(samples, 0.5).toFixed(1)}, p99 ${at(samples, 0.99).toFixed(1)} ${unit}</text>`,
+      `<text x="${left + width + 12}" y="${top + 14 + index * 40}" ${font} fill="${stroke}">${escape_(name)}</text>`,
+      `<text x="${left + width + 12}" y="${top + 30 + index * 40}" ${small} fill="${ink}">p50 ${at(samples, 0.5).toFixed(1)}, p99 ${at(samples, 0.99).toFixed(1)} ${unit}</text>`,
     );
   }
   return page(left + width + 230, top + height + 30, title, body);
