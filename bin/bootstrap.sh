@@ -159,6 +159,7 @@ package_present() {
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     iputils-ping) has ping ;;
     nftables) has nft ;;
+    postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
     llvm) has llvm-strip ;;
     util-linux) has unshare ;;
     *) has "$1" ;;

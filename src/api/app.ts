@@ -29,7 +29,10 @@ export interface AppOptions {
   readonly root: string;
   readonly log: Logger;
   /** Who is asking. Called before anything of the body is read. @throws Refused */
-  readonly authenticate: (request: WireRequest, params: { readonly [name: string]: string }) => Principal;
+  readonly authenticate: (
+    request: WireRequest,
+    params: { readonly [name: string]: string },
+  ) => Principal | Promise<Principal>;
   /** Makes the listening server, for TLS; plain HTTP otherwise. */
   readonly makeServer: (handler: RequestListener) => Server;
   /** Called with the status of each answer. */
@@ -131,8 +134,9 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         rawHeaders: request.raw.rawHeaders,
         body: raw,
       };
-      const principal = options.authenticate(wire, params);
+      const principal = await options.authenticate(wire, params);
       known.account = principal.kind === 'tenant' ? principal.accountId : 'operator';
+      await demandRevision(options.region, request.headers[revisionHeader]);
       const token = request.headers['clienttoken'];
       const lastEventId = request.headers['last-event-id'];
       const query = new Query((request.query as { readonly raw: string }).raw);
@@ -155,6 +159,7 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         if (error instanceof Planned) return { plan: error.plan };
         throw error;
       });
+      reply.header(revisionHeader, String(options.region.state.revision));
       if (result instanceof Stream) {
         reply.hijack();
         streams.add(reply.raw);
@@ -166,6 +171,22 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
       return JSON.stringify(resultEnvelope(request.id, result, call.pendingRevision));
     },
   });
+}
+
+/**
+ * The revision that an answer was given at. A client that sends it back reads, from whichever server of the region, at
+ * least what it wrote.
+ */
+export const revisionHeader = 'x-isthmus-revision';
+
+/** @throws Refused when this server does not know that revision, and cannot get to know it now */
+async function demandRevision(region: RegionService, asked: string | string[] | undefined): Promise<void> {
+  if (asked === undefined) return;
+  if (typeof asked !== 'string' || !/^[0-9]{1,15}$/.test(asked)) {
+    return rejectField(revisionHeader, 'it is not the number that an answer carried');
+  }
+  if (await region.reach(Number(asked))) return;
+  reject('behind', { revision: asked, known: String(region.state.revision) });
 }
 
 /** Refuses a region that is not this one. @throws Refused */
@@ -188,6 +209,7 @@ function refusalOf(error: unknown, log: Logger, requestId: string): Refusal {
 
 async function answerRefusal(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): Promise<void> {
   accountOf(request).refusal = refusal.code;
+  if (refusal.http === 503) reply.header('retry-after', '1');
   await reply
     .code(refusal.http)
     .type('application/json; charset=utf-8')

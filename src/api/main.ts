@@ -13,7 +13,9 @@ import { Reconciler } from '../dataplane/reconciler.ts';
 import { RemotePlane } from '../dataplane/remote.ts';
 import { Region } from '../region/region.ts';
 import { lockFile } from '../store/lock.ts';
+import { PostgresStore } from '../store/postgres.ts';
 import { SqliteStore } from '../store/sqlite.ts';
+import type { Store } from '../store/store.ts';
 import { listenAdmin } from './admin.ts';
 import { ListenError, listen } from './listen.ts';
 import { listenMetrics } from './metrics/listen.ts';
@@ -93,6 +95,23 @@ async function rehearse(): Promise<void> {
   await region.close();
 }
 
+/** How long a server waits to lead that must, in milliseconds. */
+const leadPatience = 10_000;
+
+/** @throws with a sentence for the operator */
+async function openStore(): Promise<Store> {
+  const url = process.env['ISTHMUS_STORE'];
+  if (url === undefined) return new SqliteStore(join(data, 'region.db'));
+  const store = await PostgresStore.open(url);
+  if (values.driver === 'fake') return store;
+  // The network is in this host's kernel: nobody else can keep it.
+  for (const until = Date.now() + leadPatience; !store.others.leadership.leads; ) {
+    if (Date.now() > until) throw new Error('another region runs on this store: stop it first');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return store;
+}
+
 process.umask(0o077);
 // First of all the locks: whoever does not get them leaves what belongs to the other region as it is.
 if (!lockFile(join(runDir, 'region.lock'))) fail(`another region runs in ${runDir}: stop it first, with isthmus down`);
@@ -108,7 +127,7 @@ if (user !== undefined) {
 }
 
 try {
-  const store = new SqliteStore(join(data, 'region.db'));
+  const store = await openStore();
   const plane: Plane =
     values.driver === 'fake'
       ? new Reconciler(new FakeDriver())

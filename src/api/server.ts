@@ -43,11 +43,14 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     onAnswer: options.onAnswer,
     log: options.log ?? defaultLog(),
     makeServer: options.makeServer ?? ((handler) => createHttpServer({ requestTimeout: 30_000 }, handler)),
-    authenticate: (request, params) => {
+    authenticate: async (request, params) => {
       checkRegion(region, params['regionId'] ?? '');
       const caller = verifier.verify(request);
       if (isRefusal(caller)) throw new Refused(caller);
-      return { kind: 'tenant', ...caller };
+      const refusal = await verifier.admitted(caller, request);
+      if (refusal !== null) throw new Refused(refusal);
+      const { accountId, keyId } = caller;
+      return { kind: 'tenant', accountId, keyId };
     },
     prepare: (preparing) => {
       preparing.register(swagger, {

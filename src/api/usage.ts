@@ -99,8 +99,11 @@ export async function usageIn(call: Call, account?: AccountId): Promise<object> 
   if (start >= end) return rejectField('from', 'it is not before to');
   const limit = mostRows + 1;
   const query = { from: start, to: end, limit, ...(account === undefined ? {} : { account }) };
-  const rows: readonly (BookedHalf & { readonly hour?: number })[] =
-    by === 'hour' ? meter.hours(query) : by === 'half' ? meter.sums(query) : meter.totals(limit, account);
+  const rows: readonly (BookedHalf & { readonly hour?: number })[] = await (by === 'hour'
+    ? meter.hours(query)
+    : by === 'half'
+      ? meter.sums(query)
+      : meter.totals(limit, account));
   // A half that came and went without carrying anything is not worth a row.
   const worth = rows.filter(
     ({ halfId, sent, received }) => sent.packets + received.packets > 0n || state.get('peering', halfId) !== undefined,

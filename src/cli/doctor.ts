@@ -36,6 +36,9 @@ async function ofRegion(socket: string): Promise<readonly Check[]> {
         state: behind ? 'bad' : 'good',
         detail: status.planeProblem ?? `revision ${status.appliedRevision} of ${status.revision} is true`,
       },
+      ...(status.storeProblem === null
+        ? []
+        : [{ what: 'store', state: 'bad', detail: `${status.storeProblem}; nothing can be changed` } as const]),
       ...status.drift
         .slice(-5)
         .map(({ time, what }): Check => ({ what: 'drift', state: 'warn', detail: `${time} ${what}` })),

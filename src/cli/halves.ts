@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
 import { type PlaceOptions, placeOptions, placesOf, serviceUser } from './places.ts';
-import { prepareDirectories, regionCommand, regionOptions, type UpOptions } from './up.ts';
+import { prepareDirectories, regionCommand, regionOptions, storeEnvironment, type UpOptions } from './up.ts';
 
 /** Runs a process in our place: its signals, its output, its end. */
-async function become(file: string, args: readonly string[]): Promise<void> {
-  const child = spawn(file, args, { stdio: 'inherit' });
+async function become(file: string, args: readonly string[], env = process.env): Promise<void> {
+  const child = spawn(file, args, { stdio: 'inherit', env });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
@@ -30,7 +30,7 @@ export function register(program: Command): void {
       const user = serviceUser(options.user, places.namespace);
       prepareDirectories(places, user);
       const { file, args } = regionCommand(options, places, user);
-      await become(file, args);
+      await become(file, args, { ...process.env, ...storeEnvironment(options) });
     },
   );
 }

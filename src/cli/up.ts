@@ -46,6 +46,7 @@ export interface UpOptions extends PlaceOptions {
   readonly insecure?: boolean;
   readonly metrics?: string;
   readonly usageRetention?: string;
+  readonly store?: string;
   readonly log?: string;
 }
 
@@ -56,6 +57,10 @@ export const regionOptions = (command: Command): Command =>
       .option('--region <name>', 'name of the region', 'local-1')
       .option('--driver <name>', 'ebpf, or fake for a network in memory', 'ebpf')
       .option('--data <path>', 'the store (default /var/lib/isthmus)')
+      .option(
+        '--store <url>',
+        'keep the store in PostgreSQL: postgres://user@host/database (ISTHMUS_STORE; default: a file in --data)',
+      )
       .option('--user <name>', 'whom the region runs as (default isthmus, or a number that nobody has)')
       .option('--tls-cert <file>', 'certificate, needed beyond loopback')
       .option('--tls-key <file>', 'its key; both are read again when they change')
@@ -85,6 +90,19 @@ const environment = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
     Object.entries(process.env).filter(([name]) => /^(PATH|TZ|LANG|LC_\w+|TMPDIR|NODE_CHANNEL_\w+)$/.test(name)),
   );
+
+/**
+ * Where the region's store is, and how PostgreSQL's own tools are told of passwords and certificates. Never an argument,
+ * which every user of the host could read.
+ */
+export function storeEnvironment(options: UpOptions): NodeJS.ProcessEnv {
+  const store = options.store ?? process.env['ISTHMUS_STORE'];
+  if (store === undefined) return {};
+  return {
+    ISTHMUS_STORE: store,
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => /^PG[A-Z]+$/.test(name))),
+  };
+}
 
 /** A log grows to this many bytes; then it becomes the `.1` beside it. Its writers append, so it can be emptied under them. */
 const mostLog = 32 * 1024 * 1024;
@@ -163,6 +181,11 @@ export async function startService(options: UpOptions, say: (text: string) => vo
     const remedy = 'Give a number of days, 1 to 99999.';
     throw new Failure(2, `--usage-retention '${options.usageRetention}' is not a number of days.`, { remedy });
   }
+  const { ISTHMUS_STORE: store } = storeEnvironment(options);
+  if (store !== undefined && !isStoreUrl(store)) {
+    const remedy = 'Give postgres://user@host/database, or leave it out for a file in --data.';
+    throw new Failure(2, '--store is not the URL of a PostgreSQL database.', { remedy });
+  }
   demandAddress(options);
   if (options.driver === 'ebpf') await demandKernel();
   const user = isRoot()
@@ -198,7 +221,15 @@ export async function startService(options: UpOptions, say: (text: string) => vo
     }
     const { file, args } = regionCommand(options, places, user);
     const region = new Keeper(
-      { name: 'region', start: () => spawn(file, args, { stdio: [...stdio], detached: true, env: environment() }) },
+      {
+        name: 'region',
+        start: () =>
+          spawn(file, args, {
+            stdio: [...stdio],
+            detached: true,
+            env: { ...environment(), ...storeEnvironment(options) },
+          }),
+      },
       say,
     );
     keepers.push(region);
@@ -214,6 +245,9 @@ export async function startService(options: UpOptions, say: (text: string) => vo
     });
   }
 }
+
+/** Not what URL takes: libpq's may leave the host out, for a socket. */
+export const isStoreUrl = (text: string): boolean => /^postgres(ql)?:\/\/[^\s]+$/.test(text);
 
 /** @throws Failure before anything is made */
 function demandAddress({ listen, tlsCert, tlsKey, insecure, metrics }: UpOptions): void {

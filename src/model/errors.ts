@@ -358,6 +358,24 @@ export const errors = {
 
   // The service itself
   internal: { http: 500, status: 'INTERNAL', text: 'The service failed.', remedy: 'Give the operator the requestId.' },
+  'store-unavailable': {
+    http: 503,
+    status: 'UNAVAILABLE',
+    text: 'The store of the service cannot be reached: nothing was changed.',
+    remedy: 'Send the request again in a few seconds.',
+  },
+  'store-uncertain': {
+    http: 503,
+    status: 'UNAVAILABLE',
+    text: 'The store of the service was lost while it was written: the change may have been made, or not.',
+    remedy: 'Look whether it was, or send the request again with the same clientToken.',
+  },
+  behind: {
+    http: 503,
+    status: 'UNAVAILABLE',
+    text: 'Revision {revision} is not known here yet; this server is at {known}.',
+    remedy: 'Send the request again in a second.',
+  },
   unavailable: {
     http: 503,
     status: 'UNAVAILABLE',

@@ -166,6 +166,18 @@ export type Resource =
   | NetworkInterface
   | ClientToken;
 export type ResourceKind = Resource['kind'];
+const everyKind: { readonly [K in ResourceKind]: true } = {
+  account: true,
+  key: true,
+  vpc: true,
+  subnet: true,
+  'route-table': true,
+  peering: true,
+  'half-identity': true,
+  interface: true,
+  'client-token': true,
+};
+export const resourceKinds = Object.keys(everyKind) as readonly ResourceKind[];
 export type ResourceOf<K extends ResourceKind> = Extract<Resource, { kind: K }>;
 
 /** One step from a state to the next. A command's changes are committed and folded together or not at all. */

@@ -94,6 +94,15 @@ export class Feed {
     for (const entry of entries) this.#take(entry, () => undefined);
   }
 
+  /** What happened up to this revision is not known one by one: whoever follows is told to read the state anew. */
+  begin(revision: number): void {
+    this.#kept.length = 0;
+    this.#revision = revision;
+    this.#n = 0;
+    this.#since = { revision, n: 0 };
+    for (const { take } of this.#followers) take({ id: String(revision), time: '', event: 'reset' });
+  }
+
   /**
    * A command was carried out.
    * @param before looks a resource up as it was before

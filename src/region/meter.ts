@@ -4,7 +4,7 @@
  */
 import type { MeterReading } from '../dataplane/driver.ts';
 import type { AccountId, HalfId } from '../model/ids.ts';
-import type { BookedCount, BookedHalf, BookedHour, Booking, UsageBooks, UsageQuery } from '../store/store.ts';
+import type { BookedCount, BookedHalf, BookedHour, Booking, Soon, UsageBooks, UsageQuery } from '../store/store.ts';
 import { difference } from './booking.ts';
 
 export interface MeterOptions {
@@ -13,6 +13,8 @@ export interface MeterOptions {
   readonly read: (booked: readonly string[]) => Promise<MeterReading>;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
+  /** Whether this is the one server that keeps the books; default: it is. */
+  readonly leads?: () => boolean;
   /** Milliseconds between readings, 0 for none but those that are asked for; default 5000. */
   readonly period?: number;
   /** Hours that are kept one by one; default 13 months of 31 days. */
@@ -30,7 +32,8 @@ export type BookingListener = (bookings: readonly Booking[]) => void;
 
 export class Meter {
   readonly #options: Required<MeterOptions>;
-  readonly #booked: Map<string, BookedCount>;
+  /** What is in the books; null: to be read from them. */
+  #booked: Map<string, BookedCount> | null = null;
   /** Final counts that are in the books: the next reading tells the plane. */
   #settled: readonly string[] = [];
   #current: Promise<void> = Promise.resolve();
@@ -42,8 +45,7 @@ export class Meter {
   readonly #listeners: BookingListener[] = [];
 
   constructor(options: MeterOptions) {
-    this.#options = { period: 5000, retention: defaultRetention, ...options };
-    this.#booked = new Map(options.books.lives());
+    this.#options = { period: 5000, retention: defaultRetention, leads: () => true, ...options };
   }
 
   /** Begins to read by itself. */
@@ -81,27 +83,30 @@ export class Meter {
   }
 
   async #round(): Promise<void> {
-    const { books, read, clock, retention } = this.#options;
+    const { books, read, clock, retention, leads } = this.#options;
     if (this.#closed) throw new Error('the meter is closed');
+    if (!leads()) return; // whoever does, books
     const asked = clock();
+    this.#booked ??= new Map(await books.lives());
+    const booked = this.#booked;
     const reading = await read(this.#settled);
     const hour = this.#hourOf(asked);
-    const { bookings, over } = difference(this.#booked, reading);
+    const { bookings, over } = difference(booked, reading);
     for (let from = 0; from < bookings.length; from += together) {
       const some = bookings.slice(from, from + together);
-      books.book(hour, some);
-      for (const { life, halfId, upTo } of some) this.#booked.set(life, { halfId, ...upTo });
+      await books.book(hour, some);
+      for (const { life, halfId, upTo } of some) booked.set(life, { halfId, ...upTo });
       for (const listener of this.#listeners) listener(some);
       if (from + together < bookings.length) await new Promise((resolve) => setImmediate(resolve));
     }
-    books.forget(over);
-    for (const life of over) this.#booked.delete(life);
+    await books.forget(over);
+    for (const life of over) booked.delete(life);
     this.#settled = reading.retired.map(({ life }) => life);
     this.#bookedUntil = asked;
     const now = Math.floor(asked / millisecondsPerHour);
     if (now === this.#foldedIn) return;
     this.#foldedIn = now;
-    books.fold(now - retention);
+    await books.fold(now - retention);
   }
 
   /** The hour in which it was carried: at the first reading after the turn, the one before, if that was read of just now. */
@@ -117,18 +122,23 @@ export class Meter {
     return this.#bookedUntil;
   }
   /** All that a half ever carried, as far as booked. */
-  half(halfId: HalfId): BookedHalf | undefined {
+  half(halfId: HalfId): Soon<BookedHalf | undefined> {
     return this.#options.books.half(halfId);
   }
   /** Largest first. */
-  totals(limit: number, account?: AccountId): readonly BookedHalf[] {
+  totals(limit: number, account?: AccountId): Soon<readonly BookedHalf[]> {
     return this.#options.books.totals(limit, account);
   }
-  sums(query: UsageQuery): readonly BookedHalf[] {
+  sums(query: UsageQuery): Soon<readonly BookedHalf[]> {
     return this.#options.books.sums(query);
   }
-  hours(query: UsageQuery): readonly BookedHour[] {
+  hours(query: UsageQuery): Soon<readonly BookedHour[]> {
     return this.#options.books.hours(query);
+  }
+  /** Somebody else may have kept the books meanwhile. */
+  forget(): void {
+    this.#booked = null;
+    this.#bookedUntil = null;
   }
   /** Called with what is new, once it is booked. */
   onBooked(listener: BookingListener): void {

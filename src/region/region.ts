@@ -1,8 +1,10 @@
 /**
- * A running region: queue → decide → commit → fold → follow → reply. The only writer of its store and its state.
- * Commands are ordered by arrival, never refused for being concurrent; a reply waits for the data plane's fence.
+ * A running region: queue → decide → commit → fold → follow → reply. The only writer of its state. Commands are ordered
+ * by arrival, never refused for being concurrent; a reply waits for the data plane's fence. Where other servers write to
+ * the same store, what they wrote is folded in as it comes, and a command that one of them overtook is decided anew.
  */
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { compileAll, compileVpc } from '../compile/compile.ts';
 import { CompiledView } from '../compile/compiled-view.ts';
 import { dirtyVpcs } from '../compile/dirty.ts';
@@ -13,17 +15,24 @@ import type { Health } from '../explain/health.ts';
 import { preview } from '../explain/preview.ts';
 import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import type { AccountId, HalfId, Ids, PortId, VpcId } from '../model/ids.ts';
-import type { Change, ClientToken, PeeringHalf, Resource } from '../model/resources.ts';
+import { type Change, type ClientToken, type PeeringHalf, type Resource, resourceKinds } from '../model/resources.ts';
 import { State, type StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
 import { decide } from '../rules/decide.ts';
 import type { Decision } from '../rules/draft.ts';
 import { Overlay } from '../rules/overlay.ts';
-import type { SecretChange, Store, StoredEntry } from '../store/store.ts';
+import {
+  type SecretChange,
+  type Snapshot,
+  type Store,
+  type StoredEntry,
+  StoreUnavailableError,
+} from '../store/store.ts';
 import { Feed } from './feed.ts';
 import { Follower } from './follower.ts';
 import { HealthBook } from './health-book.ts';
 import { freshSecret, PlannedIds, systemIds } from './ids.ts';
+import { LedPlane } from './led-plane.ts';
 import { Meter, type MeterOptions } from './meter.ts';
 import type {
   CommandContext,
@@ -56,6 +65,10 @@ const tokenLife = 24 * 3600 * 1000;
 const driftKept = 100;
 /** Entries of the journal from before the start that the event feed can still tell. */
 const remembered = 1000;
+/** Entries of other servers that are folded in at a time. */
+const together = 500;
+/** Milliseconds between two looks for entries whose announcement was lost. */
+const lookAgain = 5_000;
 /** What makes something new with every call; anything else is the same done twice. */
 const repeatable = ({ kind }: Command): boolean => kind.startsWith('create-') || kind === 'assign-secondary';
 
@@ -66,6 +79,12 @@ const remotesOf = (command: Command): readonly string[] =>
     : command.kind === 'apply-network'
       ? command.network.peerings.map(({ remote }) => remote)
       : [];
+
+/** The access key that a change makes, changes or deletes. */
+function keyIdOf(change: Change): readonly string[] {
+  const { kind, id } = change.op === 'put' ? change.resource : change;
+  return kind === 'key' ? [id] : [];
+}
 
 /** What changes delete, as it was. */
 function goneWith(changes: readonly Change[], state: StateView): ReadonlyMap<string, Resource> {
@@ -84,6 +103,11 @@ export class Region implements RegionService {
   readonly name: string;
   readonly meter: Meter;
   readonly #options: RegionOptions;
+  readonly #store: Store;
+  readonly #plane: Plane;
+  /** One command at a time, and between two what others wrote. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #look: NodeJS.Timeout | undefined;
   readonly #state = new State();
   readonly view = new CompiledView(this.#state);
   readonly #secrets: Map<string, string>;
@@ -101,21 +125,23 @@ export class Region implements RegionService {
   readonly #ids: Ids;
   readonly #mostTokens: number;
 
-  private constructor(options: RegionOptions) {
+  private constructor(options: RegionOptions, snapshot: Snapshot, newest: readonly StoredEntry[]) {
     this.name = options.name;
     this.#options = options;
+    this.#store = options.store;
+    const { others } = options.store;
+    this.#plane = others === null ? options.plane : new LedPlane(options.plane, others.leadership);
     this.#clock = options.clock ?? Date.now;
     this.#ids = options.ids ?? systemIds;
     this.#mostTokens = options.mostTokens ?? 10_000;
     this.#guard = new UnknownIdGuard(this.#clock);
-    const resources = [...options.store.load()];
     this.#state.apply(
-      resources.map((resource) => ({ op: 'put', resource })),
-      options.store.revision,
+      [...snapshot.resources].map((resource) => ({ op: 'put', resource })),
+      snapshot.revision,
     );
-    this.#secrets = new Map(options.store.secrets());
+    this.#secrets = new Map(snapshot.secrets);
     this.feed = new Feed(this.#state.revision);
-    this.feed.remember(options.store.entriesAfter(null, remembered));
+    this.feed.remember(newest.filter(({ revision }) => revision <= snapshot.revision));
     this.#health = new HealthBook(
       this.#state,
       (caller) => ({ state: this.#state, view: this.view, workload: (id) => this.attachment(id), caller }),
@@ -130,13 +156,17 @@ export class Region implements RegionService {
       },
     );
     this.#health.start();
-    this.#follower = new Follower(options.plane, {
+    this.#follower = new Follower(this.#plane, {
       revision: () => this.#state.revision,
       compile: (vpcId) => compileVpc(this.#state, vpcId),
       all: () => compileAll(this.#state).vpcs,
     });
-    const read: MeterOptions['read'] = (booked) => options.plane.meter(booked);
-    this.meter = new Meter({ books: options.store.usage, read, clock: this.#clock, ...options.metering });
+    const read: MeterOptions['read'] = (booked) => this.#plane.meter(booked);
+    const leads = (): boolean => others?.leadership.leads ?? true;
+    this.meter = new Meter({ books: options.store.usage, read, clock: this.#clock, leads, ...options.metering });
+    others?.leadership.onChange(() => this.meter.forget());
+    others?.onNews(() => this.#hear());
+    if (others !== null) this.#look = setInterval(() => this.#hear(), lookAgain).unref();
     this.meter.onBooked((bookings) => {
       const time = this.meter.bookedUntil ?? this.#clock();
       for (const { halfId } of bookings) {
@@ -144,7 +174,7 @@ export class Region implements RegionService {
         else this.#carried.set(halfId, time);
       }
     });
-    options.plane.onAttachment((portId, fact) => {
+    this.#plane.onAttachment((portId, fact) => {
       if (fact === null) this.#attachments.delete(portId);
       else this.#attachments.set(portId, fact);
       const owner = this.#state.get('interface', portId)?.accountId;
@@ -152,7 +182,7 @@ export class Region implements RegionService {
       const state = fact === null ? 'detached' : fact.state;
       this.feed.happened(owner, isoTime(this.#clock()), { event: 'attachment', networkInterfaceId: portId, state });
     });
-    options.plane.onDrift((what) => {
+    this.#plane.onDrift((what) => {
       this.#drift.push({ time: isoTime(this.#clock()), what });
       if (this.#drift.length > driftKept) this.#drift.shift();
     });
@@ -163,7 +193,8 @@ export class Region implements RegionService {
    * reads work, commands are committed and answered as pending.
    */
   static async start(options: RegionOptions): Promise<Region> {
-    const region = new Region(options);
+    const snapshot = await options.store.snapshot();
+    const region = new Region(options, snapshot, await options.store.entriesAfter(null, remembered));
     await region.#follower.start();
     await region.refreshAttachments().catch(() => {});
     region.meter.start();
@@ -176,55 +207,153 @@ export class Region implements RegionService {
 
   /** Asks the plane for all attachments anew, after it was out of reach. */
   async refreshAttachments(): Promise<void> {
-    const facts = await this.#options.plane.attachments();
+    const facts = await this.#plane.attachments();
     this.#attachments.clear();
     for (const fact of facts) this.#attachments.set(fact.portId, fact);
   }
 
   async submit(command: Command, context: CommandContext): Promise<Outcome> {
-    const accountId = context.principal.kind === 'tenant' ? context.principal.accountId : null;
-    const milliseconds = this.#clock();
-    const now = isoTime(milliseconds);
+    const { outcome, dirty } = await this.#inTurn(() => this.#carryOut(command, context));
+    if (isRefusal(outcome) || dirty === null) return outcome;
+    const applied = dirty.size === 0 || (await this.#follower.follow(outcome.revision, dirty));
+    return { ...outcome, applied };
+  }
 
-    // From here to the fold nothing waits, so commands cannot interleave: this is the one queue.
-    const token = this.#tokenOf(context, accountId, command);
-    if (token !== null && 'answer' in token) return token.answer;
-    const decision = this.#decide(command, accountId, now, this.#ids);
-    if (isRefusal(decision)) return decision;
-    const done = { kind: 'done', result: decision.result } as const;
-    if (decision.changes.length === 0) {
-      return { ...done, revision: this.#state.revision, applied: this.#follower.problem === null };
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => {});
+    return run;
+  }
+
+  /** Decides and commits. @returns `dirty` null: nothing was changed */
+  async #carryOut(
+    command: Command,
+    context: CommandContext,
+  ): Promise<{ readonly outcome: Outcome; readonly dirty: ReadonlySet<VpcId> | null }> {
+    const accountId = context.principal.kind === 'tenant' ? context.principal.accountId : null;
+    for (;;) {
+      const milliseconds = this.#clock();
+      const now = isoTime(milliseconds);
+      const token = this.#tokenOf(context, accountId, command);
+      if (token !== null && 'answer' in token) return { outcome: token.answer, dirty: null };
+      const decision = this.#decide(command, accountId, now, this.#ids);
+      if (isRefusal(decision)) return { outcome: decision, dirty: null };
+      const done = { kind: 'done', result: decision.result } as const;
+      if (decision.changes.length === 0) {
+        const outcome = { ...done, revision: this.#state.revision, applied: this.#follower.problem === null };
+        return { outcome, dirty: null };
+      }
+      const changes: Change[] = [...decision.changes];
+      if (accountId !== null && token !== null) {
+        changes.push(...this.#expiredTokens(accountId, milliseconds)); // first: one of them may be this very token
+        changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
+      }
+      const secrets = this.#secretChanges(decision.changes);
+      const entry: StoredEntry = {
+        revision: this.#state.revision + 1,
+        time: now,
+        account: accountId,
+        principal: context.principal.kind === 'tenant' ? context.principal.keyId : 'operator',
+        operation: command.kind,
+        requestId: context.requestId,
+        changes,
+      };
+      try {
+        if ((await this.#store.commit(entry, secrets)) === 'overtaken') {
+          await this.#catchUp();
+          continue;
+        }
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError)) throw error;
+        return { outcome: refuse(error.uncertain ? 'store-uncertain' : 'store-unavailable', {}), dirty: null };
+      }
+      const dirty = this.#fold(entry, new Map(secrets.map(({ keyId, secret }) => [keyId, secret])));
+      const secret = command.kind === 'create-key' ? secrets[0]?.secret : undefined;
+      const outcome = { ...done, revision: entry.revision, applied: true, ...(secret == null ? {} : { secret }) };
+      return { outcome, dirty };
     }
-    const changes: Change[] = [...decision.changes];
-    if (accountId !== null && token !== null) {
-      changes.push(...this.#expiredTokens(accountId, milliseconds)); // first: one of them may be this very token
-      changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
-    }
-    const secrets = this.#secretChanges(decision.changes);
-    const entry: StoredEntry = {
-      revision: this.#state.revision + 1,
-      time: now,
-      account: accountId,
-      principal: context.principal.kind === 'tenant' ? context.principal.keyId : 'operator',
-      operation: command.kind,
-      requestId: context.requestId,
-      changes,
-    };
-    const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
-    this.#options.store.commit(entry, secrets);
-    const gone = goneWith(changes, this.#state);
-    this.#state.apply(changes, entry.revision);
+  }
+
+  /** Takes a committed entry in. @param secrets null of a key that is gone @returns the VPCs that it touches */
+  #fold(entry: StoredEntry, secrets: ReadonlyMap<string, string | null>): ReadonlySet<VpcId> {
+    const dirty = dirtyVpcs(entry.changes, (kind, id) => this.#state.get(kind, id));
+    const gone = goneWith(entry.changes, this.#state);
+    this.#state.apply(entry.changes, entry.revision);
     this.view.touch(dirty);
     this.feed.changed(entry, (kind, id) => gone.get(`${kind}|${id}`));
     this.#health.touch(dirty);
-    for (const { keyId, secret } of secrets) {
+    for (const [keyId, secret] of secrets) {
       if (secret === null) this.#secrets.delete(keyId);
       else this.#secrets.set(keyId, secret);
     }
+    return dirty;
+  }
 
-    const secret = command.kind === 'create-key' ? secrets[0]?.secret : undefined;
-    const applied = dirty.size === 0 || (await this.#follower.follow(entry.revision, dirty));
-    return { ...done, revision: entry.revision, applied, ...(secret == null ? {} : { secret }) };
+  /** Somebody else may have written. */
+  #hear(): void {
+    void this.#inTurn(() => this.#catchUp()).catch(() => {}); // out of reach: the next look has it all
+  }
+
+  /** Folds in what other servers wrote. @throws StoreUnavailableError */
+  async #catchUp(): Promise<void> {
+    for (;;) {
+      const entries = await this.#store.entriesAfter(this.#state.revision, together);
+      const [first] = entries;
+      if (first === undefined) return;
+      // The journal forgets an account's oldest entries: then only the whole is sure.
+      const whole = entries.every(({ revision }, index) => revision === this.#state.revision + 1 + index);
+      if (!whole) return this.#readAnew();
+      const keys = entries.flatMap(({ changes }) => changes).flatMap(keyIdOf);
+      const secrets = keys.length === 0 ? new Map() : await this.#store.others?.secretsOf(keys);
+      for (const entry of entries) {
+        const own = entry.changes.flatMap(keyIdOf).map((id) => [id, secrets?.get(id) ?? null] as const);
+        void this.#follower.follow(entry.revision, this.#fold(entry, new Map(own)));
+      }
+    }
+  }
+
+  /** Brings the state to the store's by comparing the two. @throws StoreUnavailableError */
+  async #readAnew(): Promise<void> {
+    const { revision, resources, secrets } = await this.#store.snapshot();
+    const kept = new Set<string>();
+    const changes: Change[] = [];
+    for (const resource of resources) {
+      kept.add(`${resource.kind}|${resource.id}`);
+      if (!isDeepStrictEqual(this.#state.get(resource.kind, resource.id), resource)) {
+        changes.push({ op: 'put', resource });
+      }
+    }
+    for (const kind of resourceKinds) {
+      for (const { id } of this.#state.all(kind)) {
+        if (!kept.has(`${kind}|${id}`)) changes.push({ op: 'delete', kind, id });
+      }
+    }
+    const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
+    this.#state.apply(changes, revision);
+    this.#secrets.clear();
+    for (const [keyId, secret] of secrets) this.#secrets.set(keyId, secret);
+    this.view.touch(dirty);
+    this.feed.begin(revision);
+    this.#health.touch(dirty);
+    void this.#follower.follow(revision, dirty);
+  }
+
+  async reach(revision: number): Promise<boolean> {
+    if (revision > this.#state.revision && this.#store.others !== null) {
+      await this.#inTurn(() => this.#catchUp()).catch(() => {});
+    }
+    return revision <= this.#state.revision;
+  }
+
+  async admit(keyId: string, nonce: string, until: number): Promise<'new' | 'replayed' | 'unknown'> {
+    const { others } = this.#store;
+    if (others === null) return 'new';
+    try {
+      return (await others.admit(keyId, nonce, until)) ? 'new' : 'replayed';
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) return 'unknown';
+      throw error;
+    }
   }
 
   /** Decides, and watches that nobody finds out by trying what is not his to know: neither ids nor the ranges behind them. */
@@ -326,20 +455,20 @@ export class Region implements RegionService {
     readonly limit: number;
     readonly account?: AccountId;
   }): Promise<readonly JournalEntry[]> {
-    return this.#options.store.entriesAfter(query.afterRevision, query.limit, query.account);
+    return this.#store.entriesAfter(query.afterRevision, query.limit, query.account);
   }
 
   counters(): Promise<Counters> {
-    return this.#options.plane.counters();
+    return this.#plane.counters();
   }
   attachment(portId: PortId): AttachmentFact | undefined {
     return this.#attachments.get(portId);
   }
   trace(packet: Packet): Promise<Verdict> {
-    return this.#options.plane.trace(packet);
+    return this.#plane.trace(packet);
   }
   probe(): Promise<readonly ProbeRow[]> {
-    return this.#options.plane.probe();
+    return this.#plane.probe();
   }
 
   planeProblem(vpcId: VpcId): string | null {
@@ -363,16 +492,20 @@ export class Region implements RegionService {
       revision: this.#state.revision,
       appliedRevision: this.#follower.appliedRevision,
       planeProblem: this.#follower.problem,
+      storeProblem: this.#store.problem,
+      leads: this.#store.others?.leadership.leads ?? true,
       drift: [...this.#drift],
     };
   }
 
   /** Stops following; the network stays as it is. */
   async close(): Promise<void> {
+    clearInterval(this.#look);
     this.#health.close();
     this.#follower.close();
     await this.meter.close();
-    await this.#options.plane.close();
-    this.#options.store.close();
+    await this.#plane.close();
+    await this.#turn;
+    await this.#store.close();
   }
 }

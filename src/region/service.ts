@@ -76,6 +76,10 @@ export interface RegionStatus {
   readonly appliedRevision: number;
   /** null while all is well; else why the data plane does not follow. */
   readonly planeProblem: string | null;
+  /** Why nothing can be changed now; null while the store can be reached. */
+  readonly storeProblem: string | null;
+  /** Whether this server is the one of those on its store that keeps the data plane. */
+  readonly leads: boolean;
   /** Hand-made damage found and healed since the start, newest last, at most 100. */
   readonly drift: readonly { readonly time: string; readonly what: string }[];
 }
@@ -90,6 +94,17 @@ export interface RegionService {
   planeProblem(vpcId: VpcId): string | null;
   /** Orders, decides, commits and carries out one command. Rejects only when the store fails. */
   submit(command: Command, context: CommandContext): Promise<Outcome>;
+  /**
+   * Makes sure that reads see at least that revision, which another server on the same store may have answered with.
+   * @returns false: they do not, and cannot just now
+   */
+  reach(revision: number): Promise<boolean>;
+  /**
+   * Remembers a request's nonce for all servers on the store.
+   * @param until milliseconds since the epoch after which it need not be known
+   * @returns 'unknown': the store cannot be reached
+   */
+  admit(keyId: string, nonce: string, until: number): Promise<'new' | 'replayed' | 'unknown'>;
   /** What a command would do, or why it would be refused; nothing is changed. */
   plan(command: Command, principal: Principal): Plan | Refusal;
   /** As `plan`, of all that a declared network lacks, with what tells it from another plan. */

@@ -12,8 +12,8 @@ import { entryOf, secretsOf } from '../../test/ledger/writer.ts';
 import { isRefusal } from '../model/errors.ts';
 import type { AccountId } from '../model/ids.ts';
 import type { Resource } from '../model/resources.ts';
-import { SqliteStore, StoreVersionError } from './sqlite.ts';
-import type { StoredEntry } from './store.ts';
+import { SqliteStore } from './sqlite.ts';
+import { type StoredEntry, StoreVersionError } from './store.ts';
 
 function folder(t: TestContext): string {
   const made = mkdtempSync(join(tmpdir(), 'store-'));

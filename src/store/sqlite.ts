@@ -9,11 +9,8 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { AccountId } from '../model/ids.ts';
 import type { Change, Resource } from '../model/resources.ts';
 import { migrate, schemaVersion } from './migrations.ts';
-import type { SecretChange, Store, StoredEntry } from './store.ts';
+import { type SecretChange, type Snapshot, type Store, type StoredEntry, StoreVersionError } from './store.ts';
 import { SqliteUsageBooks } from './usage-books.ts';
-
-/** Raised when a store was written by a newer or foreign version; nothing is touched then. */
-export class StoreVersionError extends Error {}
 
 /** Characters of changes after which an answer ends, however many entries were asked for. */
 const answerSize = 1024 * 1024;
@@ -29,6 +26,8 @@ interface Statements {
 export class SqliteStore implements Store {
   readonly installationId: string;
   readonly usage: SqliteUsageBooks;
+  readonly others = null;
+  readonly problem = null;
   readonly #db: DatabaseSync;
   readonly #statements: Statements;
   #revision: number;
@@ -122,6 +121,11 @@ export class SqliteStore implements Store {
     return this.#revision;
   }
 
+  snapshot(): Snapshot {
+    return { revision: this.#revision, resources: this.load(), secrets: this.secrets() };
+  }
+
+  /** Everything that is, in no particular order. */
   *load(): Iterable<Resource> {
     for (const row of this.#db.prepare('select doc from resource').iterate()) {
       yield JSON.parse(String(row['doc'])) as Resource;
@@ -133,7 +137,8 @@ export class SqliteStore implements Store {
     return new Map(rows.map((row) => [String(row['key_id']), String(row['secret'])]));
   }
 
-  commit(entry: StoredEntry, secrets: readonly SecretChange[]): void {
+  /** @throws when the entry's revision is not the next one, or the disk fails; nothing is then stored. */
+  commit(entry: StoredEntry, secrets: readonly SecretChange[]): 'committed' {
     if (entry.revision !== this.#revision + 1) {
       throw new Error(`entry ${entry.revision} does not follow ${this.#revision}`);
     }
@@ -158,6 +163,7 @@ export class SqliteStore implements Store {
     });
     this.#revision = entry.revision;
     this.#trim(entry);
+    return 'committed';
   }
 
   /** Keeps an account's part of the journal within its room: its oldest entries go, and nobody else's. */

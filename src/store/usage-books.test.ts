@@ -24,7 +24,7 @@ const halfOf = (id: string, accountId: AccountId, local: string, remote: string)
 });
 const rb = halfOf('vpcpr-rb', red, 'vpc-r', 'vpc-b');
 const br = halfOf('vpcpr-br', blue, 'vpc-b', 'vpc-r');
-const commit = (store: SqliteStore, ...changes: readonly Change[]): void =>
+const commit = (store: SqliteStore, ...changes: readonly Change[]): unknown =>
   store.commit({ ...entryOf(store.revision + 1), changes }, []);
 const put = (resource: PeeringHalf): Change => ({ op: 'put', resource });
 const gone = ({ id }: PeeringHalf): Change => ({ op: 'delete', kind: 'peering', id });

@@ -26,6 +26,9 @@ export interface WireRequest {
 export interface Caller {
   readonly accountId: AccountId;
   readonly keyId: KeyId;
+  /** The request's nonce or its digest, and until when it must be known, in milliseconds since the epoch. */
+  readonly mark: string;
+  readonly until: number;
 }
 
 export interface VerifierOptions {
@@ -133,7 +136,18 @@ export class Verifier {
     if (admission === 'full') {
       return refuse('unavailable', { problem: 'no further request can be remembered against replay' });
     }
-    return { accountId: owner.accountId, keyId: owner.id };
+    return { accountId: owner.accountId, keyId: owner.id, mark, until: sent + this.#window + 1000 };
+  }
+
+  /**
+   * The second half of the check, where several servers share a store: that none of them has seen the request. While the
+   * store is out of reach, what changes nothing passes by what this server knows.
+   * @returns why it is refused, or null
+   */
+  async admitted({ keyId, mark, until }: Caller, { method }: WireRequest): Promise<Refusal | null> {
+    const admission = await this.#region.admit(keyId, mark, until);
+    if (admission === 'replayed') return no('this nonce was used before');
+    return admission === 'unknown' && method !== 'GET' ? refuse('store-unavailable', {}) : null;
   }
 
   close(): void {

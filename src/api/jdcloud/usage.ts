@@ -21,9 +21,9 @@ export const usageOperations: readonly Operation[] = [
       const { accountId } = tenantOf(call);
       const { meter } = call.region;
       const halfId = pathId('peering', id);
-      if (meter.half(halfId)?.accountId !== accountId) return reject('not-found', { id: id.slice(0, 64) });
+      if ((await meter.half(halfId))?.accountId !== accountId) return reject('not-found', { id: id.slice(0, 64) });
       await answered(() => meter.book());
-      const booked = meter.half(halfId) ?? reject('not-found', { id: id.slice(0, 64) });
+      const booked = (await meter.half(halfId)) ?? reject('not-found', { id: id.slice(0, 64) });
       return { sent: trafficView(booked.sent), received: trafficView(booked.received), price, priceRule };
     },
   ),

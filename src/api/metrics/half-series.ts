@@ -3,13 +3,13 @@
  * back: a half that is given its own keeps out of the sum from then on, and the sum keeps what it had.
  */
 import type { HalfId } from '../../model/ids.ts';
-import type { BookedHalf, Traffic } from '../../store/store.ts';
+import type { BookedHalf, Soon, Traffic } from '../../store/store.ts';
 
 export interface HalfSource {
   /** All that it ever carried. */
-  readonly half: (halfId: HalfId) => BookedHalf | undefined;
+  readonly half: (halfId: HalfId) => Soon<BookedHalf | undefined>;
   /** Largest first. */
-  readonly totals: (limit: number) => readonly BookedHalf[];
+  readonly totals: (limit: number) => Soon<readonly BookedHalf[]>;
   readonly exists: (halfId: HalfId) => boolean;
 }
 export type Direction = 'sent' | 'received';
@@ -40,17 +40,19 @@ export class HalfSeries {
   }
 
   /** Chooses the largest again, at most every ten minutes. @param now milliseconds */
-  review(now: number): void {
+  async review(now: number): Promise<void> {
     for (const halfId of this.#named) if (!this.#source.exists(halfId)) this.#named.delete(halfId);
     if (now - this.#reviewed < 600_000) return;
     this.#reviewed = now;
     // Some of the largest may be gone: so many are passed over.
-    const largest = this.#source.totals(this.#most * 2).filter(({ halfId }) => this.#source.exists(halfId));
+    const totals = await this.#source.totals(this.#most * 2);
+    const largest = totals.filter(({ halfId }) => this.#source.exists(halfId));
     this.#named = new Set(largest.slice(0, this.#most).map(({ halfId }) => halfId));
   }
 
-  get named(): readonly BookedHalf[] {
-    return [...this.#named].map((halfId) => this.#source.half(halfId)).filter((half) => half !== undefined);
+  async named(): Promise<readonly BookedHalf[]> {
+    const halves = await Promise.all([...this.#named].map((halfId) => this.#source.half(halfId)));
+    return halves.filter((half) => half !== undefined);
   }
   get other(): Readonly<Record<Direction, Traffic>> {
     return this.#other;

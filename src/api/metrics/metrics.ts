@@ -7,14 +7,14 @@ import { exitNames, exits } from '../../model/drop-reason.ts';
 import { isRefusal } from '../../model/errors.ts';
 import type { ResourceKind } from '../../model/resources.ts';
 import type { Outcome, RegionService } from '../../region/service.ts';
-import type { Traffic } from '../../store/store.ts';
+import type { Soon, StoreSize, Traffic } from '../../store/store.ts';
 import { ExitSums } from './exit-sums.ts';
 import { type Direction, HalfSeries } from './half-series.ts';
 
 export interface MetricsOptions {
   readonly region: RegionService;
   /** Entries of the journal, and bytes of the store. */
-  readonly storeSize: () => { readonly entries: number; readonly bytes: number };
+  readonly storeSize: () => Soon<StoreSize>;
   /** Halves that have series of their own, default 1000. */
   readonly mostHalves?: number;
 }
@@ -150,11 +150,11 @@ export class Metrics {
     for (const [name, n] of peerings) of.peerings.set({ state: name }, n);
     const ports = [...state.all('interface')];
     of.attached.set(ports.filter(({ id }) => region.attachment(id)?.state === 'attached').length);
-    this.#lookAtStore();
+    await this.#lookAtStore();
     await region.meter.book().catch(() => {}); // a plane out of reach is said above
     const { bookedUntil } = region.meter;
     if (bookedUntil !== null) of.metered.set(bookedUntil / 1000);
-    this.#lookAtHalves();
+    await this.#lookAtHalves();
     const counters = await region.counters().catch(() => null);
     if (counters === null) return;
     for (const [exit, { packets, bytes }] of this.#exitSums.look(counters)) {
@@ -168,22 +168,27 @@ export class Metrics {
     of.fenceSeconds.inc(counters.fences.seconds);
   }
 
-  #lookAtStore(): void {
+  async #lookAtStore(): Promise<void> {
     const now = performance.now();
-    if (this.#size === null || now - this.#size.at > sizeAge) this.#size = { at: now, ...this.#options.storeSize() };
+    if (this.#size === null || now - this.#size.at > sizeAge) {
+      const size = await Promise.resolve(this.#options.storeSize()).catch(() => null); // out of reach: as before
+      if (size !== null) this.#size = { at: now, ...size };
+    }
+    if (this.#size === null) return;
     this.#shown.entries.set(this.#size.entries);
     this.#shown.storeBytes.set(this.#size.bytes);
   }
 
-  #lookAtHalves(): void {
+  async #lookAtHalves(): Promise<void> {
     const of = this.#shown;
-    this.#halves.review(performance.now());
+    await this.#halves.review(performance.now());
+    const named = await this.#halves.named();
     for (const metric of [of.halfPackets, of.halfBytes, of.halfInfo]) metric.reset(); // whoever has no series any more
     const show = (half: string, direction: Direction, { packets, bytes }: Traffic): void => {
       of.halfPackets.inc({ half, direction }, Number(packets));
       of.halfBytes.inc({ half, direction }, Number(bytes));
     };
-    for (const { halfId, sent, received } of this.#halves.named) {
+    for (const { halfId, sent, received } of named) {
       show(halfId, 'sent', sent);
       show(halfId, 'received', received);
       const half = this.#options.region.state.get('peering', halfId);

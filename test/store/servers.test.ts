@@ -1,0 +1,179 @@
+/**
+ * Several regions on one store, as several API servers are: each folds what the others write, one keeps the plane, and a
+ * reply waits for that one's fence whoever was asked.
+ */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
+import { Reconciler } from '../../src/dataplane/reconciler.ts';
+import { isRefusal } from '../../src/model/errors.ts';
+import type { AccountId, HalfId, VpcId } from '../../src/model/ids.ts';
+import { parsePrefix } from '../../src/model/ip.ts';
+import { type Resource, resourceKinds } from '../../src/model/resources.ts';
+import { Region } from '../../src/region/region.ts';
+import type { Outcome, Principal } from '../../src/region/service.ts';
+import type { Command } from '../../src/rules/commands.ts';
+import { PostgresStore } from '../../src/store/postgres.ts';
+import { PostgresServer, until } from './postgres-server.ts';
+
+interface Server {
+  readonly region: Region;
+  readonly store: PostgresStore;
+  readonly driver: FakeDriver;
+}
+async function startServer(t: TestContext, url: string, driver = new FakeDriver()): Promise<Server> {
+  const store = await PostgresStore.open(url);
+  const plane = new Reconciler(driver, { driftInterval: 0 });
+  const region = await Region.start({ name: 'r', version: '0', store, plane });
+  t.after(() => region.close().catch(() => {}));
+  return { region, store, driver };
+}
+const everything = ({ region }: Server): readonly Resource[] =>
+  resourceKinds.flatMap((kind): Resource[] => [...region.state.all(kind)]).sort((a, b) => (a.id < b.id ? -1 : 1));
+const operator: Principal = { kind: 'operator' };
+const tenant = (accountId: AccountId): Principal => ({ kind: 'tenant', accountId, keyId: 'k' as never });
+let serial = 0;
+async function give({ region }: Server, command: Command, principal: Principal = operator): Promise<string> {
+  const outcome = await region.submit(command, { principal, requestId: `r${serial++}` });
+  assert.ok(!isRefusal(outcome), JSON.stringify(outcome));
+  return outcome.result.id ?? '';
+}
+const vpc = (name: string, n: number): Command => {
+  const cidr = parsePrefix(`10.${n}.0.0/16`);
+  assert.ok(cidr.ok);
+  return { kind: 'create-vpc', name, description: '', cidrs: [cidr.value] };
+};
+
+test('what one writes the others read; the journal has no gap, and nothing is done twice', async (t) => {
+  const postgres = await PostgresServer.start(t);
+  if (postgres === null) return;
+  const url = await postgres.database('together');
+  const driver = new FakeDriver(); // the plane that they share
+  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)] as const;
+  const [a, b] = servers;
+  await until('one leads', () => servers.filter(({ region }) => region.status().leads).length === 1);
+
+  const accountId = (await give(a, { kind: 'create-account', name: 'red' })) as AccountId;
+  assert.equal(await b.region.reach(a.region.state.revision), true);
+  assert.ok(b.region.state.get('account', accountId) !== undefined, 'who asks for a revision reads it');
+  assert.equal(await b.region.reach(a.region.state.revision + 1), false, 'the control');
+  for (const type of ['vpc'] as const) await give(b, { kind: 'set-quota', accountId, type, limit: 1000 });
+  const key = await a.region.submit(
+    { kind: 'create-key', accountId, description: '' },
+    { principal: operator, requestId: 'k' },
+  );
+  assert.ok(!isRefusal(key) && key.secret !== undefined);
+  await until('the key is known', () => b.region.secretOf(key.result.id ?? '') === key.secret);
+
+  const ids = await Promise.all(
+    Array.from({ length: 8 }, async (_, client) => {
+      const made: string[] = [];
+      for (let n = 0; n < 12; n++) {
+        const server = servers[(client + n) % 2] ?? a;
+        made.push(await give(server, vpc(`c${client}-${n}`, client * 12 + n), tenant(accountId)));
+      }
+      return made;
+    }),
+  );
+  await until('both have it all', () => a.region.state.revision === b.region.state.revision);
+  assert.deepEqual(everything(a), everything(b));
+  assert.equal(new Set(ids.flat()).size, 96);
+  assert.deepEqual(ids.flat().sort(), [...a.region.state.all('vpc')].map(({ id }) => id).sort());
+  const journal = await a.store.entriesAfter(0, 10_000);
+  assert.deepEqual(
+    journal.map(({ revision }) => revision),
+    Array.from({ length: a.region.state.revision }, (_, n) => n + 1),
+  );
+  await give(a, { kind: 'delete-key', keyId: key.result.id as never });
+  await until('and forgotten', () => b.region.secretOf(key.result.id ?? '') === undefined);
+});
+
+test('a reply waits for the leader’s fence; when the leader goes another takes over, and nothing is lost', async (t) => {
+  const postgres = await PostgresServer.start(t);
+  if (postgres === null) return;
+  const url = await postgres.database('takeover');
+  const driver = new FakeDriver();
+  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)];
+  await until('one leads', () => servers.some(({ region }) => region.status().leads));
+  const leader = servers.find(({ region }) => region.status().leads);
+  const other = servers.find((server) => server !== leader);
+  assert.ok(leader !== undefined && other !== undefined);
+
+  const accountId = (await give(other, { kind: 'create-account', name: 'red' })) as AccountId;
+  const who = tenant(accountId);
+  const [x, y] = [(await give(other, vpc('x', 1), who)) as VpcId, (await give(leader, vpc('y', 2), who)) as VpcId];
+  const observed = async () => (await driver.observe()).network.vpcs;
+  assert.deepEqual((await observed()).map(({ vpcId }) => vpcId).sort(), [x, y].sort(), 'there with the reply');
+  const half = (server: Server, vpcId: VpcId, remoteVpcId: VpcId) =>
+    give(server, { kind: 'create-peering', name: `h-${vpcId}`, description: '', vpcId, remoteVpcId }, who);
+  const halfId = (await half(other, x, y)) as HalfId;
+  await half(leader, y, x);
+  assert.equal((await observed()).flatMap(({ halves }) => halves.filter(({ live }) => live)).length, 2);
+
+  await leader.region.close();
+  await until('the other leads', () => other.region.status().leads);
+  const answer: Outcome = await other.region.submit(
+    { kind: 'delete-peering', halfId },
+    { principal: who, requestId: 'd' },
+  );
+  assert.ok(!isRefusal(answer) && answer.applied);
+  assert.equal(
+    (await observed()).flatMap(({ halves }) => halves.filter(({ live }) => live)).length,
+    0,
+    'cut with the reply',
+  );
+});
+
+test('without the store reads go on and writes are refused; with it they go on, on every server', async (t) => {
+  const postgres = await PostgresServer.start(t);
+  if (postgres === null) return;
+  const url = await postgres.database('lost');
+  const servers = [await startServer(t, url), await startServer(t, url)] as const;
+  const [a, b] = servers;
+  const accountId = (await give(a, { kind: 'create-account', name: 'red' })) as AccountId;
+  await postgres.kill();
+  const refused = await a.region.submit(vpc('x', 1), { principal: tenant(accountId), requestId: 'x' });
+  assert.ok(isRefusal(refused) && refused.code === 'store-unavailable' && refused.http === 503);
+  assert.ok(a.region.state.get('account', accountId) !== undefined, 'reads go on');
+  await until('it is said', () => a.region.status().storeProblem !== null);
+  await postgres.up();
+  await until('it is back', () => a.region.status().storeProblem === null && b.region.status().storeProblem === null);
+  const vpcId = await give(b, vpc('x', 1), tenant(accountId));
+  await until('and everywhere', () => a.region.state.get('vpc', vpcId) !== undefined);
+  await until('one leads again', () => servers.some(({ region }) => region.status().leads));
+  await until(
+    'the plane follows',
+    () => a.region.status().planeProblem === null && b.region.status().planeProblem === null,
+  );
+  assert.deepEqual(everything(a), everything(b));
+});
+
+test('a server that was away for longer than the journal remembers reads the whole anew', async (t) => {
+  const postgres = await PostgresServer.start(t);
+  if (postgres === null) return;
+  const url = await postgres.database('gap');
+  const a = await startServer(t, url);
+  const accountId = (await give(a, { kind: 'create-account', name: 'red' })) as AccountId;
+  const b = await startServer(t, url);
+  const told: string[] = [];
+  b.region.feed.follow(accountId, null, ({ event }) => void told.push(event));
+  const vpcId = (await give(a, vpc('before', 1), tenant(accountId))) as VpcId;
+  await until('it follows', () => b.region.state.get('vpc', vpcId) !== undefined);
+  // As if its connection had been cut: two entries are made and one is forgotten before it looks again.
+  await give(a, { kind: 'delete-vpc', vpcId, cascade: false } as Command, tenant(accountId));
+  const { revision } = a.region.state;
+  const direct = new (await import('pg')).default.Client({ connectionString: url });
+  await direct.connect();
+  await until('it has that too', () => b.region.state.revision === revision);
+  await direct.query(
+    `with gone as (delete from isthmus.resource where kind = 'account' returning doc), made as (
+       insert into isthmus.journal values ($1, '', null, '', '', '', '[]', '')
+     ) update isthmus.head set revision = $1`,
+    [revision + 2],
+  );
+  await direct.query('notify isthmus_journal');
+  await direct.end();
+  await until('it has read anew', () => b.region.state.revision === revision + 2);
+  assert.equal(b.region.state.get('account', accountId), undefined);
+  assert.ok(told.includes('reset'), 'who follows is told');
+});
