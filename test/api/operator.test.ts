@@ -84,7 +84,7 @@ test('quotas are set for one account and go back to the default', async (t) => {
     ['vpc', -1],
     ['vpc', 1.5],
     ['vpc', 1e9],
-    ['secondary_ip', 1901],
+    ['secondary_ip', 901],
     ['vpcpeering', 1901],
   ] as const) {
     assert.equal((await ask('PUT', `${path}/${type}`, { maxLimit })).status, 400, `${type} ${maxLimit}`);
