@@ -22,7 +22,8 @@ function row(figure: Figure): string {
   const between = spread === null ? '' : `${shown(spread[0], figure.unit)} – ${shown(spread[1], figure.unit)}`;
   const met = metAim(figure);
   const verdict = met === null ? '' : met ? 'met' : '**missed**';
-  return `| ${cell(figure.name)} | ${shown(figure.value, figure.unit)} | ${between} | ${aimText(figure)} | ${verdict} | ${cell(figure.note ?? '')} |`;
+  const value = figure.note === 'not installed' ? '–' : shown(figure.value, figure.unit);
+  return `| ${cell(figure.name)} | ${value} | ${between} | ${aimText(figure)} | ${verdict} | ${cell(figure.note ?? '')} |`;
 }
 
 const barsOf = (title: string, figures: readonly Figure[]): string =>
@@ -77,7 +78,7 @@ export function writePage(
     '[measurements.md](measurements.md). Figures with × are ratios within this run, medians of interleaved rounds; the middle half of',
     'the rounds stands beside them.',
     '',
-    `Machine: ${machine.text}. Load ${machine.loadBefore.toFixed(1)} before, ${machine.loadAfter.toFixed(1)} after; ${machine.minutes.toFixed(0)} minutes${machine.quick ? ', with `--quick`: few samples' : ''}.`,
+    `${new Date().toISOString().slice(0, 10)}. Machine: ${machine.text}. Load ${machine.loadBefore.toFixed(1)} before, ${machine.loadAfter.toFixed(1)} after; ${machine.minutes.toFixed(0)} minutes${machine.quick ? ', with `--quick`: few samples' : ''}.`,
     ...machine.missing.map((line) => `Missing here: ${line}.`),
     '',
     '## Aims',

@@ -52,6 +52,10 @@ export function checkBody(validator: Validator<any, any, any, any>, body: Json):
   const [first] = validator.Errors(body);
   const at = (first?.instancePath ?? '').split('/').filter((part) => part !== '');
   const params = first?.params as { readonly requiredProperties?: readonly string[] } | undefined;
+  if (first?.message === 'schema is false') {
+    const name = at.at(-1) ?? '';
+    return rejectField(at.join('.'), `there is no field '${name.slice(0, 64)}' here`);
+  }
   const missing = first?.keyword === 'required' ? params?.requiredProperties?.[0] : undefined;
   if (missing !== undefined) return reject('missing-argument', { field: [...at, missing].join('.') });
   return rejectField(at.join('.') || 'body', (first?.message ?? 'it does not have the right shape').replace(/\.$/, ''));

@@ -55,6 +55,8 @@ const fileOf = (options: FileOptions): string => {
   throw new Failure(2, 'Say which file.', { remedy: 'isthmus plan -f network.yaml, or -f - for what is piped in.' });
 };
 
+const steps = (n: number): string => `${n} ${n === 1 ? 'step' : 'steps'}`;
+
 const fileOptions = (command: Command): Command =>
   tenantOptions(command.option('-f, --file <file>', "the network, YAML or JSON; '-' reads what is piped in"));
 
@@ -72,7 +74,9 @@ export function register(program: Command): void {
       else {
         printText(renderPlan(plan, painterFor(process.stdout)));
         if (plan.steps > 0)
-          printNote(`${plan.steps} steps. To make just these: isthmus apply -f … --basis ${plan.basis}`);
+          printNote(
+            `${steps(plan.steps)}. To make just these: isthmus apply -f ${fileOf(options)} --basis ${plan.basis}`,
+          );
       }
     });
   fileOptions(program.command('apply').description('make a network file true, as one change'))
@@ -90,10 +94,10 @@ export function register(program: Command): void {
         done += part.steps;
         left = part.left;
         basis = part.basis;
-        if (left > 0 && !quiet) printNote(`${done} of ${plan.steps} steps`);
+        if (left > 0 && !quiet) printNote(`${done} of ${steps(plan.steps)}`);
         if (part.steps === 0) break;
       }
       if (options.json === true) printJson({ steps: done, plan });
-      else if (!quiet) printNote(done === 0 ? 'It was so already.' : `Done: ${done} steps.`);
+      else if (!quiet) printNote(done === 0 ? 'It was so already.' : `Done: ${steps(done)}.`);
     });
 }

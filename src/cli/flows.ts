@@ -14,7 +14,7 @@ import { type Painter, painterFor } from './terminal.ts';
 
 interface FlowOptions extends PlaceOptions, OutputOptions {
   readonly follow?: true;
-  readonly sample: string;
+  readonly sample?: string;
   readonly interface?: string;
   readonly dropped?: true;
   readonly limit?: string;
@@ -53,14 +53,14 @@ export function flowLine(record: FlowRecord, paint: Painter): string {
 export function register(program: Command): void {
   placeOptions(program.command('flows').description('sampled packets, and what became of each (root)'))
     .option('-f, --follow', 'go on until Ctrl-C')
-    .option('--sample <number>', 'one packet in how many', '100')
+    .option('--sample <number>', 'one packet in how many (default 100; with --dropped 1)')
     .option('--interface <id>', 'only what this interface sent')
     .option('--dropped', 'only what was dropped')
     .option('--limit <number>', 'end after so many records')
     .option('--for <seconds>', 'without --follow: how long to look', '2')
     .option('--json', 'print each record as one line of JSON')
     .action(async (options: FlowOptions) => {
-      const sample = numberIn('sample', options.sample, 1_000_000);
+      const sample = numberIn('sample', options.sample ?? (options.dropped === true ? '1' : '100'), 1_000_000);
       const limit =
         options.limit === undefined ? Number.POSITIVE_INFINITY : numberIn('limit', options.limit, 1_000_000);
       const until =
@@ -87,7 +87,11 @@ export function register(program: Command): void {
             printText(`${options.json === true ? JSON.stringify(record) : flowLine(record, paint)}\n`);
             if (++shown >= limit) return;
           }
-          if (last) return;
+          if (last) {
+            const what = options.dropped === true ? 'No drop' : 'Nothing';
+            if (shown === 0) printNote(`${what} was seen${sample === 1 ? '' : `, at one packet in ${sample}`}.`);
+            return;
+          }
           await sleep(every);
         }
       } catch (error) {

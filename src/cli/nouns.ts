@@ -3,7 +3,7 @@
  * same for all (list, show, delete). What differs is in the file of each noun.
  */
 import type { Command } from 'commander';
-import { isId } from '../model/ids.ts';
+import { idPrefixes, isId } from '../model/ids.ts';
 import { type Client, changeVerb, clientFor, type Filter, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import type { InterfaceObject, PeeringObject, RouteTableObject, SubnetObject, VpcObject } from './objects.ts';
@@ -113,7 +113,13 @@ export async function resolve(
   const found = await named(client, kinds, text);
   const only = found[0];
   if (only === undefined) {
-    throw new Failure(1, `There is no ${nouns} '${text}'.`, { remedy: `List them with: isthmus ${kinds[0]} list` });
+    const like = kinds.find((kind) => text.startsWith(idPrefixes[kind]));
+    throw new Failure(1, `There is no ${nouns} '${text}'.`, {
+      remedy:
+        like === undefined
+          ? `List them with: isthmus ${kinds[0]} list`
+          : `Is it an id? That is ${idPrefixes[like]} and ten of a-z and 0-9, letter for letter.`,
+    });
   }
   if (found.length > 1) {
     throw new Failure(2, `'${text}' is the name of ${found.length} objects; use an id:`, {

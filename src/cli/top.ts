@@ -29,7 +29,10 @@ function intervalOf({ interval }: TopOptions): number {
 
 const titleOf = (options: TopOptions, { time, halves }: Rates): string => {
   const live = halves.filter(({ state }) => state === 'Connected').length;
-  const whose = options.operator === true ? 'the whole region' : `profile ${options.profile ?? 'as configured'}`;
+  const whose =
+    options.operator === true
+      ? 'the whole region'
+      : `profile ${options.profile ?? process.env['ISTHMUS_PROFILE'] ?? 'as configured'}`;
   return `isthmus top · ${time.slice(11, 19)} UTC · ${whose} · ${live} of ${halves.length} halves Connected`;
 };
 

@@ -154,7 +154,10 @@ async function probed(found: Traced, options: TraceOptions): Promise<Traced> {
       });
       const add = (leg: Leg, more: readonly BlockerObject[]): Leg => {
         const fresh = more.filter(
-          ({ code, object }) => !leg.blockers.some((one) => one.code === code && one.object === object),
+          ({ code, object }) =>
+            !leg.blockers.some((one) => one.code === code && one.object === object) &&
+            // That the plane drops what is blocked is as it should be.
+            !(code === 'plane-drops' && leg.blockers.length > 0),
         );
         const state = leg.state === 'open' && fresh.length > 0 && !seen.answered ? 'blocked' : leg.state;
         return { ...leg, state, blockers: [...leg.blockers, ...fresh] };
@@ -180,18 +183,23 @@ export function register(program: Command): void {
   tenantOptions(verb)
     .option('--size <bytes>', 'of the IP packet: check MTUs too')
     .option('--live', 'also send real packets between the workloads, and compare (root)')
-    .option('--proto <name>', 'with --live: icmp, udp or tcp', 'icmp')
+    .option('--proto <name>', 'with --live: icmp, udp or tcp (default icmp)')
     .option('--port <number>', 'with --live: the destination port of udp or tcp')
     .option('--operator', 'see into every VPC, over the admin socket (root)')
     .option('--instance <name>', 'with --operator or --live: which installation (ISTHMUS_INSTANCE)')
     .option('--run-dir <path>', 'with --operator or --live: its run directory')
-    .action(async (source: string, destination: string, options: TraceOptions) => {
+    .action(async (source: string, destination: string, options: TraceOptions & { proto?: string }) => {
+      if (options.live !== true && (options.proto ?? options.port) !== undefined) {
+        throw new Failure(2, '--proto and --port say what --live sends.', {
+          remedy: 'Add --live, as root. Routes and halves are the same for all protocols.',
+        });
+      }
       let found: Traced = await ask(
         options.live === true ? { ...options, operator: true } : options,
         source,
         destination,
       );
-      if (options.live === true) found = await probed(found, options);
+      if (options.live === true) found = await probed(found, { ...options, proto: options.proto ?? 'icmp' });
       if (options.json === true) printJson(found);
       else if (options.quiet === true) printText(found.works ? '' : `${codes(found).join('\n')}\n`);
       else printText(render(found, painterFor(process.stdout)));

@@ -22,6 +22,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { checkListening, checkMetricsAddress, ListenError } from '../api/address.ts';
+import { defaultRetention } from '../region/meter.ts';
 import { Failure } from './failure.ts';
 import { Keeper } from './keeper.ts';
 import { printText } from './output.ts';
@@ -66,7 +67,7 @@ export const regionOptions = (command: Command): Command =>
       .option('--tls-key <file>', 'its key; both are read again when they change')
       .option('--insecure', 'plain HTTP beyond loopback')
       .option('--metrics <address>', 'serve Prometheus metrics there, e.g. 127.0.0.1:7789; nobody is asked who he is')
-      .option('--usage-retention <days>', 'keep usage hour by hour for so long (default 403: 13 months)'),
+      .option('--usage-retention <days>', `keep usage hour by hour for so long (default ${defaultRetention / 24})`),
   );
 
 /** Makes the directories of the service, with their owners. Safe to repeat. */
@@ -312,7 +313,7 @@ export function register(program: Command): void {
           `  ${sudo}isthmus key create red --save-profile red${here}`,
           '  isthmus --help',
           '',
-          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge${here} removes it.`,
+          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge --yes${here} removes it.`,
           '',
         ].join('\n'),
       );

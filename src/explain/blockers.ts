@@ -42,7 +42,7 @@ export const blockers = {
   },
   'unknown-destination': {
     by: 'owner',
-    text: '{range} belongs to no VPC that you own or are peered with.',
+    text: '{range} belongs to no VPC that you own or are peered with.{pending}',
     hidden: '{range} belongs to no VPC that is known here.',
     commands: [],
     hiddenCommands: [],
@@ -127,7 +127,8 @@ export const blockers = {
     by: 'operator',
     text: 'The device {device} of {port} is down inside its workload ({target}).',
     hidden: 'The workload with {address} in {vpc} has its device down.',
-    commands: ['sudo isthmus exec {port} -- ip link set dev {device} up'],
+    // With the link its routes went, and IPv6 addresses: attached anew it has all of them.
+    commands: ['sudo isthmus detach {port}', 'sudo isthmus attach {port} {where} --device {device} --mtu {mtu}'],
     hiddenCommands: ['ip link set dev DEVICE up'],
   },
   'too-big': {

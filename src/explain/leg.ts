@@ -155,6 +155,7 @@ function workloadBlockers(k: Knowledge, place: Place, size: number | null): read
     target: workload?.target ?? '',
     device: workload?.device ?? 'eth0',
     where: whereOf(workload?.target ?? ''),
+    mtu: String(workload?.mtu ?? defaultMtu),
   };
   if (workload === undefined) return [blocker('detached', at, portId, facts)];
   if (workload.state === 'vanished') return [blocker('vanished', at, portId, facts)];
@@ -170,6 +171,8 @@ function workloadBlockers(k: Knowledge, place: Place, size: number | null): read
 function addressBlocker(k: Knowledge, { vpcId, subnetId, address }: Place): Blocker {
   const at = { vpc: vpcId, seen: sees(k, vpcId) };
   const facts = { address: address ?? '', subnet: subnetId ?? 'SUBNET' };
+  // Of a peer's subnets nothing is said.
+  if (!at.seen) return blocker('no-address', at, vpcId, facts);
   if (subnetId === null) return blocker('no-subnet', at, vpcId, facts);
   const cidr = k.state.get('subnet', subnetId)?.cidrs.find((own) => address !== null && containsAddress(own, address));
   const reserved = cidr === undefined ? undefined : reservedAs(cidr, address);

@@ -5,8 +5,9 @@
  */
 import type { RouteTableId, SubnetId, VpcId } from '../model/ids.ts';
 import type { Family, Prefix } from '../model/ip.ts';
-import { rangeOf } from '../model/ip.ts';
+import { overlaps, rangeOf } from '../model/ip.ts';
 import type { Change, Resource, ResourceKind, RouteRule } from '../model/resources.ts';
+import { effectivePrefixes } from '../rules/overlap.ts';
 import { joined, prefixesOf, type Span } from './pieces.ts';
 import { type Knowledge, sees } from './place.ts';
 import { reachDifference, reachOf } from './reach.ts';
@@ -137,7 +138,13 @@ function deadRule(k: Knowledge, vpcId: VpcId, rule: RouteRule, routes: ReadonlyM
       return target === 'black-hole' ? `${rule.nextHop.portId} is gone` : null;
     case 'peering': {
       const { halfId } = rule.nextHop;
-      if (k.view.half(vpcId, halfId)?.live === true) return null;
+      const half = k.view.half(vpcId, halfId);
+      if (half?.live === true) {
+        const peer = k.state.get('vpc', half.remoteVpcId);
+        const there =
+          peer !== undefined && effectivePrefixes(k.state, peer).some((own) => overlaps(own, rule.destination));
+        return there ? null : `${half.remoteVpcId} has no address in it`;
+      }
       const state = k.state.get('peering', halfId)?.state;
       return state === undefined ? `${halfId} is gone` : `${halfId} is ${state}`;
     }

@@ -279,3 +279,37 @@ test('subnets and VPCs: all pairs, a part of a range, and no more than an answer
   assert.equal(many.omitted, 81 - 64);
   assert.equal(many.works, false, 'not said of what was not looked at');
 });
+
+test('an address of a family that the source has not, behind nobody: both are said', () => {
+  const { of, red } = scene();
+  const pair = of.one(red.portId, 'fd00::1', red.account);
+  assert.equal(pair.family, 6);
+  assert.deepEqual(codes(pair.forward), ['no-family', 'unknown-destination']);
+  assert.equal(pair.forward.blockers[0]?.object, red.portId);
+  assert.ok(pair.forward.blockers.every(({ text }) => !text.startsWith(' ')));
+});
+
+test('an address behind a half that the peer has not answered: that it may be there is said', () => {
+  const { of, red, blue } = scene();
+  of.ledger.half(red.vpcId, blue.vpcId);
+  const [found] = of.one(red.portId, '10.2.0.9', red.account).forward.blockers;
+  assert.equal(found?.code, 'unknown-destination');
+  assert.ok(found?.text.includes(blue.vpcId));
+});
+
+test('of a peer’s addresses that nobody has a trace tells no more than packets: not which lie in a subnet', () => {
+  const { of, red, blue } = joined();
+  const subnet = [...of.ledger.view.children('subnet', blue.vpcId)][0];
+  assert.ok(subnet !== undefined);
+  const narrow = of.ledger.view.get('vpc', blue.vpcId)?.cidrs[0];
+  assert.equal(narrow, '10.2.0.0/16');
+  const told = (address: string): string =>
+    JSON.stringify(of.one(red.portId, address, red.account)).replaceAll(address, 'ADDRESS');
+  const [, second = 'x'] = subnet.cidrs.map((cidr) => cidr.split('/')[0] ?? '');
+  assert.equal(second, 'x', 'one range');
+  const inside = subnet.cidrs[0]?.replace(/\.0\/\d+$/, '') ?? '';
+  const addresses = [`${inside}.1`, `${inside}.2`, `${inside}.77`, `10.2.255.255`, '10.2.250.9'];
+  assert.deepEqual(new Set(addresses.map(told)).size, 1, addresses.map(told).join('\n'));
+  const own = (address: string): string => JSON.stringify(of.one(red.portId, address, null)).replaceAll(address, 'A');
+  assert.ok(new Set(addresses.map(own)).size > 1, 'the control: the operator sees the difference');
+});

@@ -140,6 +140,10 @@ const closed = (vpcId: VpcId, family: Family): Place => ({
   portId: null,
 });
 
+/** Of a peer's address that nobody has it is not told whether it lies in a subnet: packets would not show it. */
+const knownPlace = (k: Knowledge, place: Place): Place =>
+  place.portId !== null || sees(k, place.vpcId) ? place : { ...place, tables: [], subnetId: null };
+
 /** The places of one family that an end stands for, as seen from a VPC. Into a stranger's VPC nothing is looked. */
 function placesOf(k: Knowledge, end: End, family: Family, start: VpcId): readonly Place[] {
   const some = (place: Place | undefined): readonly Place[] => (place === undefined ? [] : [place]);
@@ -152,7 +156,7 @@ function placesOf(k: Knowledge, end: End, family: Family, start: VpcId): readonl
       if (end.vpcId === null || familyOf(end.address) !== family) return [];
       if (!open(k, start, end.vpcId))
         return [{ ...closed(end.vpcId, family), address: end.address, ranges: [prefixOf(end.address)] }];
-      return [addressPlace(k, end.vpcId, end.address)];
+      return [knownPlace(k, addressPlace(k, end.vpcId, end.address))];
     case 'subnet': {
       const subnet = k.state.get('subnet', end.subnetId);
       return subnet === undefined ? [] : some(subnetPlace(subnet, family));
@@ -205,10 +209,21 @@ function pair(k: Knowledge, from: Place, to: Place, size: number | null): TraceP
   };
 }
 
+/** That an address is of no VPC that is known; it may be behind a half that its peer has not answered. */
+function unknownDestination(k: Knowledge, vpcId: VpcId, address: Address): Blocker {
+  const waiting = k.state
+    .children('peering', vpcId)
+    .filter(({ localVpcId, state }) => localVpcId === vpcId && state !== 'Connected')
+    .map(({ remoteVpcId }) => remoteVpcId);
+  const some = waiting.slice(0, 3).join(', ');
+  const pending =
+    waiting.length === 0 ? '' : ` It may lie behind a peering that is not Connected: trace to ${some} itself.`;
+  return blocker('unknown-destination', { vpc: vpcId, seen: true }, vpcId, { range: address, pending });
+}
+
 /** What is said of an address that belongs to nobody known. */
 function nowhere(k: Knowledge, from: Place, address: Address): TracePair {
-  const place = { vpc: from.vpcId, seen: true };
-  const found = [blocker('unknown-destination', place, from.vpcId, { range: address })];
+  const found = [unknownDestination(k, from.vpcId, address)];
   const to: EndView = { vpcId: null, subnetId: null, interfaceId: null, address };
   return {
     family: from.family,
@@ -282,16 +297,17 @@ function emptyPair(
   remote: VpcId | null,
   lacking: readonly Family[],
 ): TracePair {
-  const family = lacking[0] ?? 4;
+  const family = to.kind === 'address' ? familyOf(to.address) : (lacking[0] ?? 4);
   const known = remote !== null && (sees(k, remote) || acquainted(k, start, remote));
   const blockers: Blocker[] = [];
   if (remote !== null) blockers.push(...leg(k, closed(start, family), closed(remote, family)).blockers);
   if (known || remote === null) {
     for (const side of [from, to]) {
       const has = ([4, 6] as const).filter((one) => placesOf(k, side, one, start).length > 0);
-      if (!has.includes(family)) blockers.push(noFamily(k, side, family));
+      if (vpcIdOf(side) !== null && !has.includes(family)) blockers.push(noFamily(k, side, family));
     }
   }
+  if (remote === null && to.kind === 'address') blockers.push(unknownDestination(k, start, to.address));
   const end = (side: End): EndView => ({
     vpcId: vpcIdOf(side),
     subnetId: side.kind === 'subnet' ? side.subnetId : null,

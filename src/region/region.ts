@@ -177,9 +177,11 @@ export class Region implements RegionService {
     this.#plane.onAttachment((portId, fact) => {
       if (fact === null) this.#attachments.delete(portId);
       else this.#attachments.set(portId, fact);
-      const owner = this.#state.get('interface', portId)?.accountId;
+      const port = this.#state.get('interface', portId);
+      const owner = port?.accountId;
       if (owner === undefined) return;
-      const state = fact === null ? 'detached' : fact.state;
+      if (port !== undefined) this.#health.touch([port.vpcId]);
+      const state = fact === null ? 'detached' : fact.up === false && fact.state === 'attached' ? 'down' : fact.state;
       this.feed.happened(owner, isoTime(this.#clock()), { event: 'attachment', networkInterfaceId: portId, state });
     });
     this.#plane.onDrift((what) => {

@@ -18,6 +18,9 @@ interface Tenant {
   /** VPCs of somebody else to point halves at. */
   readonly others: readonly VpcId[];
 }
+/** Peerings that a VPC may have. */
+const peerings = quotas.vpcpeering.limit;
+
 function tenant(): Tenant {
   const ledger = new Ledger();
   const account = ledger.account('red');
@@ -29,8 +32,8 @@ function tenant(): Tenant {
     account,
   ) as RouteTableId;
   const blue = ledger.account('blue');
-  ledger.done({ kind: 'set-quota', accountId: blue, type: 'vpc', limit: 20 }, null);
-  const others = Array.from({ length: 20 }, (_, n) => ledger.vpc(blue, `172.16.${n}.0/24`));
+  ledger.done({ kind: 'set-quota', accountId: blue, type: 'vpc', limit: 2 * peerings }, null);
+  const others = Array.from({ length: 2 * peerings }, (_, n) => ledger.vpc(blue, `172.16.${n}.0/24`));
   return { ledger, account, vpcId, subnetId, tableId, portId, others };
 }
 
@@ -172,15 +175,15 @@ test('what a create brings with it counts: CIDRs of a VPC, secondary addresses o
 test('halves count in any state, and those that others point at a VPC do not', () => {
   const { ledger, account, vpcId, others } = tenant();
   const blue = ledger.get('vpc', others[0] ?? '').accountId;
-  for (const other of others) ledger.half(other, vpcId); // 20 strangers
-  for (const other of others.slice(0, 10)) ledger.half(vpcId, other);
+  for (const other of others) ledger.half(other, vpcId); // strangers
+  for (const other of others.slice(0, peerings)) ledger.half(vpcId, other);
   for (const other of others.slice(0, 5)) {
     const half = ledger.state.half(other, vpcId);
     ledger.done({ kind: 'delete-peering', halfId: half?.id ?? ('' as never) }, blue);
   }
   assert.equal(ledger.stateOf(vpcId, others[0] ?? vpcId), 'Disconnected');
-  assert.equal(ledger.refused(ledger.peering(vpcId, others[10] ?? vpcId), account).params['type'], 'vpcpeering');
-  const own = ledger.state.half(vpcId, others[9] ?? vpcId);
+  assert.equal(ledger.refused(ledger.peering(vpcId, others[peerings] ?? vpcId), account).params['type'], 'vpcpeering');
+  const own = ledger.state.half(vpcId, others[peerings - 1] ?? vpcId);
   ledger.done({ kind: 'delete-peering', halfId: own?.id ?? ('' as never) }, account);
-  ledger.half(vpcId, others[10] ?? vpcId);
+  ledger.half(vpcId, others[peerings] ?? vpcId);
 });

@@ -260,3 +260,32 @@ test('devices whose index is beyond the array of ports are found as well', { ski
   lab.forget(b1);
   assert.deepEqual(await lab.sendProbe(r1, address('10.2.0.4')), { exit: 'TargetGone' });
 });
+
+test('a workload whose device goes down and up again is told of, each time', { skip: cannotRun }, async (t) => {
+  const lab = await Lab.start(t);
+  const { sketch, r1 } = twoSites();
+  await lab.become(sketch.network());
+  const told: (boolean | null)[] = [];
+  lab.driver.onAttachmentChange(({ portId, up }) => {
+    assert.equal(portId, r1);
+    told.push(up);
+  });
+  const home = lab.namespace('home');
+  await lab.driver.attach({ portId: r1, target: { kind: 'netns', name: home.name } });
+  const waitFor = async (wanted: readonly boolean[]): Promise<void> => {
+    for (let tries = 0; tries < 200 && told.length < wanted.length; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.deepEqual(told, wanted);
+  };
+  const set = (state: string): void => {
+    execFileSync('nsenter', [`--net=/run/netns/${home.name}`, 'ip', 'link', 'set', 'eth0', state]);
+  };
+  set('down');
+  await waitFor([false]);
+  set('up');
+  await waitFor([false, true]);
+  await lab.driver.detach(r1);
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  assert.deepEqual(told, [false, true], 'a detach is no news of this kind');
+});

@@ -48,6 +48,7 @@ const worded = (code: BlockerCode, end: LiveEnd, more: Facts = {}): Blocker =>
     target: end.fact.target,
     device: end.fact.device,
     where: whereOf(end.fact.target),
+    mtu: String(end.fact.mtu),
     address: end.address,
     length: String(end.prefixLength),
     gateway: end.gateway,

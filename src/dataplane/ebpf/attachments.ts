@@ -39,6 +39,8 @@ export class Attachments {
   readonly #watch: Netlink;
   readonly #timer: NodeJS.Timeout;
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
+  /** Whether each workload's end was up when that was last told. */
+  readonly #carriers = new Map<string, boolean>();
   readonly #fence: () => Promise<void>;
   readonly #specOf: (portId: PortId) => InterfaceSpec | undefined;
 
@@ -94,6 +96,8 @@ export class Attachments {
   #fact(portId: PortId, device: link.Link | undefined): AttachmentFact {
     const note = readNote(this.#registry.must('interface', portId).note);
     const state = device === undefined ? 'vanished' : 'attached';
+    if (device === undefined) this.#carriers.delete(portId);
+    else this.#carriers.set(portId, device.carrier);
     return { portId, state, ...note, up: device?.carrier ?? null };
   }
 
@@ -101,10 +105,24 @@ export class Attachments {
     this.#listeners.push(listener);
   }
 
-  /** Reads link events; a device of ours that went without a call of ours has vanished. */
+  /** Reads link events: a device of ours that went without a call of ours has vanished, others go down and up again. */
   #look(): void {
     const messages = this.#watch.drain();
     if (messages === null || messages.some((message) => link.isGone(message))) this.#reapVanished(this.#ours());
+    // Some were lost: then all devices are looked at.
+    const changed = messages === null ? [...this.#ours().values()] : messages.map((message) => link.linkOf(message));
+    const mark = this.#alias('');
+    for (const device of changed) {
+      const id = device.alias.startsWith(mark) ? device.alias.slice(mark.length) : '';
+      const known = this.#carriers.get(id);
+      if (known === undefined || known === device.carrier) continue;
+      // As it is by now: the news may be old, and its device gone.
+      const now = this.#ours().get(id);
+      if (now === undefined || now.carrier === known || this.#registry.get('interface', id)?.attached !== true)
+        continue;
+      const fact = this.#fact(id as PortId, now);
+      for (const listener of this.#listeners) listener(fact);
+    }
   }
 
   #reapVanished(ours: ReadonlyMap<string, link.Link>): void {
