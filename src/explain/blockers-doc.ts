@@ -5,7 +5,7 @@ import { blockers } from './blockers.ts';
 const cell = (text: string): string =>
   text
     .replaceAll('|', '\\|')
-    .replaceAll(/\{(taken|why)\}/g, '')
+    .replaceAll(/\{(taken|why|pending)\}/g, '')
     .replaceAll(/\{([a-z-]+)\}/g, '‹$1›');
 
 /** The rows, one for each code. */

@@ -29,6 +29,8 @@ export interface Fault {
   readonly outside?: (scene: Scene) => void;
   /** What it works on: two faults of a pair must not be the same place. */
   readonly place: string;
+  /** Of a fault in the plane's copy of something: where mending that writes the copy anew, and hides this fault. */
+  readonly copyOf?: string;
 }
 
 const ip = (site: Site, ...args: readonly string[]): void => void byHand('ip', site.workload.name, ...args);
@@ -303,12 +305,14 @@ export const faults: readonly Fault[] = [
   {
     name: 'a map entry cleared: the half',
     place: 'plane',
+    copyOf: 'halves',
     code: 'plane-differs',
     make: (s) => strike(s.house, 'halves', (fd) => bpf.update(fd, u32(slotOf(s.house, s.redHalf)), Buffer.alloc(8))),
   },
   {
     name: 'a map entry cleared: the half of the peer',
     place: 'plane',
+    copyOf: 'halves',
     code: 'plane-differs',
     make: (s) => strike(s.house, 'halves', (fd) => bpf.update(fd, u32(slotOf(s.house, s.blueHalf)), Buffer.alloc(8))),
   },
