@@ -159,6 +159,8 @@ package_present() {
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     iputils-ping) has ping ;;
     nftables) has nft ;;
+    openvswitch-switch) has ovsdb-server && has ovs-appctl ;;
+    ovn-central) [ -e /usr/share/ovn/ovn-nb.ovsschema ] ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
     llvm) has llvm-strip ;;
     util-linux) has unshare ;;

@@ -8,14 +8,8 @@ import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
 import { PlaneView } from '../../explain/plane-view.ts';
 import type { Exit } from '../../model/drop-reason.ts';
 import type { HalfId, PortId, VpcId } from '../../model/ids.ts';
-import { compareAddresses, comparePrefixes } from '../../model/ip.ts';
-import {
-  defaultMtu,
-  type HalfSpec,
-  type InterfaceSpec,
-  type RouteTableSpec,
-  type VpcSpec,
-} from '../../model/network-spec.ts';
+import { defaultMtu } from '../../model/network-spec.ts';
+import { afterStep } from '../after-step.ts';
 import {
   type AttachmentFact,
   type AttachRequest,
@@ -41,10 +35,6 @@ export interface FakeLimits {
 const roomy: FakeLimits = { interfaces: 8192, addresses: 65_536, routeTables: 16_384, halves: 16_384 };
 /** Bytes of Ethernet header that the counters add to a packet's own length. */
 const ethernetHeader = 14;
-
-const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1);
-const without = <T extends { id: string }>(list: readonly T[], id: string): T[] =>
-  list.filter((item) => item.id !== id);
 
 export class FakeDriver implements Driver {
   readonly name = 'fake';
@@ -232,72 +222,3 @@ const add = (count: Count | undefined, bytes: number): Count => ({
   packets: (count?.packets ?? 0) + 1,
   bytes: (count?.bytes ?? 0) + bytes,
 });
-
-/** What a VPC is after one step; null when it is gone. */
-function afterStep(vpc: VpcSpec, step: Step): VpcSpec | null {
-  const withHalf = (half: HalfSpec): VpcSpec => ({
-    ...vpc,
-    halves: [...without(vpc.halves, half.id), half].sort(byId),
-  });
-  const withTable = (table: RouteTableSpec): VpcSpec => ({
-    ...vpc,
-    routeTables: [...without(vpc.routeTables, table.id), table].sort(byId),
-  });
-  const withInterface = (spec: InterfaceSpec): VpcSpec => ({
-    ...vpc,
-    interfaces: [...without(vpc.interfaces, spec.id), spec].sort(byId),
-  });
-  switch (step.step) {
-    case 'put-vpc':
-      return vpc;
-    case 'put-route-table': {
-      const known = vpc.routeTables.some(({ id }) => id === step.routeTableId);
-      return known ? vpc : withTable({ id: step.routeTableId, routes: [] });
-    }
-    case 'put-half':
-      return withHalf(step.half);
-    case 'put-interface': {
-      const before = vpc.interfaces.find(({ id }) => id === step.interface.id);
-      const kept = (before?.addresses ?? []).filter(
-        ({ address }) => !step.interface.addresses.some((added) => added.address === address),
-      );
-      const addresses = [...step.interface.addresses, ...kept];
-      addresses.sort((a, b) => compareAddresses(a.address, b.address));
-      return withInterface({ ...step.interface, addresses });
-    }
-    case 'put-route': {
-      const table = vpc.routeTables.find(({ id }) => id === step.routeTableId);
-      const others = (table?.routes ?? []).filter(({ destination }) => destination !== step.route.destination);
-      const routes = [...others, step.route].sort((a, b) => comparePrefixes(a.destination, b.destination));
-      return withTable({ id: step.routeTableId, routes });
-    }
-    case 'remove-route': {
-      const table = vpc.routeTables.find(({ id }) => id === step.routeTableId);
-      if (table === undefined) return vpc;
-      return withTable({
-        ...table,
-        routes: table.routes.filter(({ destination }) => destination !== step.destination),
-      });
-    }
-    case 'kill-half': {
-      const half = vpc.halves.find(({ id }) => id === step.halfId);
-      return half === undefined ? vpc : withHalf({ ...half, live: false });
-    }
-    case 'remove-addresses': {
-      const spec = vpc.interfaces.find(({ id }) => id === step.portId);
-      if (spec === undefined) return vpc;
-      return withInterface({
-        ...spec,
-        addresses: spec.addresses.filter(({ address }) => !step.addresses.includes(address)),
-      });
-    }
-    case 'remove-interface':
-      return { ...vpc, interfaces: without(vpc.interfaces, step.portId) };
-    case 'remove-half':
-      return { ...vpc, halves: without(vpc.halves, step.halfId) };
-    case 'remove-route-table':
-      return { ...vpc, routeTables: without(vpc.routeTables, step.routeTableId) };
-    case 'remove-vpc':
-      return null;
-  }
-}
