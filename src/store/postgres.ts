@@ -81,7 +81,7 @@ with head as (
 select revision, pg_notify('isthmus_journal', revision::text) from head`;
 
 export interface PostgresOptions {
-  /** Characters of changes that the journal keeps for one account. */
+  /** Bytes of changes that the journal keeps for one account. */
   readonly journalRoom?: number;
   /** Whether this server may become the one that keeps the plane; default: it may. */
   readonly mayLead?: boolean;
@@ -268,7 +268,7 @@ export class PostgresStore implements Store {
       await this.#learnGeneration();
       return 'overtaken';
     }
-    await this.#trim(entry, changes.length).catch(() => {}); // it was committed; the next commit trims too
+    await this.#trim(entry, Buffer.byteLength(changes)).catch(() => {}); // it was committed; the next commit trims too
     return 'committed';
   }
 
@@ -303,7 +303,7 @@ export class PostgresStore implements Store {
   async #trim({ account, revision }: StoredEntry, length: number): Promise<void> {
     if (account === null) return;
     const known = this.#sizes.get(account);
-    const sum = 'select coalesce(sum(length(changes)), 0) as size from journal where account = $1';
+    const sum = 'select coalesce(sum(octet_length(changes)), 0) as size from journal where account = $1';
     const size = known === undefined ? Number((await this.#ask(sum, [account])).rows[0]?.['size']) : known + length;
     this.#sizes.set(account, size);
     if (size <= this.#room) return;
@@ -311,8 +311,9 @@ export class PostgresStore implements Store {
     await this.#ask(
       `delete from journal where account = $1 and revision < $2 and revision in (
         select revision from (
-          select revision, sum(length(changes)) over (order by revision) as upto from journal where account = $1
-        ) as oldest where upto < $3)`,
+          select revision, sum(octet_length(changes)) over (order by revision) - octet_length(changes) as older
+          from journal where account = $1
+        ) as oldest where older < $3)`,
       [account, revision, Math.ceil(size - this.#room * 0.9)],
     );
     this.#sizes.delete(account);

@@ -38,7 +38,7 @@ export class SqliteStore implements Store {
   /**
    * Opens a store, or makes it when there is none.
    * @param path of the database file, or `:memory:`
-   * @param journalRoom characters of changes that the journal keeps for one account
+   * @param journalRoom bytes of changes that the journal keeps for one account
    * @throws StoreVersionError when another version wrote it
    */
   constructor(path: string, journalRoom = 64 * 1024 * 1024) {
@@ -169,12 +169,12 @@ export class SqliteStore implements Store {
   /** Keeps an account's part of the journal within its room: its oldest entries go, and nobody else's. */
   #trim({ account, changes }: StoredEntry): void {
     if (account === null) return;
-    const size = this.#journalSize(account) + JSON.stringify(changes).length;
+    const size = this.#journalSize(account) + Buffer.byteLength(JSON.stringify(changes));
     this.#sizes.set(account, size);
     if (size <= this.#room) return;
     let over = size - this.#room * 0.9;
     let last = 0;
-    const oldest = 'select revision, length(changes) as size from journal where account = ? order by revision';
+    const oldest = 'select revision, octet_length(changes) as size from journal where account = ? order by revision';
     for (const row of this.#db.prepare(oldest).iterate(account)) {
       if (over <= 0) break;
       over -= Number(row['size']);
@@ -189,7 +189,8 @@ export class SqliteStore implements Store {
   #journalSize(account: AccountId): number {
     const known = this.#sizes.get(account);
     if (known !== undefined) return known;
-    const sum = 'select coalesce(sum(length(changes)), 0) as size from journal where account = ? and revision < ?';
+    const sum =
+      'select coalesce(sum(octet_length(changes)), 0) as size from journal where account = ? and revision < ?';
     return Number(this.#db.prepare(sum).get(account, this.#revision)?.['size'] ?? 0);
   }
 
