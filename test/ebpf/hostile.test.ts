@@ -205,13 +205,20 @@ test(`${frames} generated frames: none crosses a boundary, none is uncounted`, {
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  // The workload's own stack may say something between the two readings: then they are read again.
+  let delta = lab.since(before, evil);
+  let counted = 0;
+  let left = -1;
+  for (let tries = 0; tries < 20 && counted !== left; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    delta = lab.since(before, evil);
+    counted = [...delta.values()].reduce((sum, packets) => sum + packets, 0);
+    left = framesOf(workload) - sentBefore;
+  }
   listen();
-  const delta = lab.since(before, evil);
-  const counted = [...delta.values()].reduce((sum, packets) => sum + packets, 0);
   assert.deepEqual(heard.others, [], `seed ${seed}`);
   assert.ok(heard.friends > 100, 'the positive control: some frames were fine');
-  assert.equal(counted, framesOf(workload) - sentBefore, `seed ${seed}: every frame that left is counted once`);
+  assert.equal(counted, left, `seed ${seed}: every frame that left is counted once`);
   assert.ok(counted >= frames - refused);
   assert.ok(refused < frames / 10, `the kernel refused ${refused}`);
   for (const [at, port] of others.entries()) {

@@ -118,7 +118,8 @@ async function compare(make: MakeCarrier, changes: number): Promise<Comparison> 
     await world.half(blue.vpcId, green.vpcId);
     const actions = fc.sample(action, { seed, numRuns: changes * 8 });
     for (const one of actions) {
-      if (comparison.planned >= changes) break;
+      // The control is part of the walk: it goes on until it has seen both.
+      if (comparison.planned >= changes && comparison.began > 0 && comparison.ceased > 0) break;
       if (one.what !== 'workload') await walk.step(one);
     }
     return comparison;

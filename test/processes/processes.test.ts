@@ -13,7 +13,7 @@ import { House, type Site } from './house.ts';
 
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 /** A process that does not come back would otherwise hold the whole run up. */
-const options = { skip: cannotRun, timeout: 180_000 };
+const options = { skip: cannotRun, timeout: 400_000 };
 
 const statusOf = (pid: number): ReadonlyMap<string, string> =>
   new Map(
