@@ -26,7 +26,10 @@ const pure = new Set(['rules', 'compile', 'explain']);
  * What src/kernel (system calls, netlink) may be opened by; `src/kernel/lock.ts` (flock on a file) by the region's
  * process too.
  */
-const kernelUsers = ['src/kernel/', 'src/dataplane/ebpf/', 'src/agent/', 'src/cli/'];
+const kernelUsers = [
+  ...['src/kernel/', 'src/dataplane/ebpf/', 'src/dataplane/ovn/host.ts', 'src/dataplane/workload-end.ts'],
+  ...['src/agent/', 'src/cli/'],
+];
 const lockUsers = ['src/api/main.ts', 'src/store/'];
 
 /** Module specifiers of import and export declarations, dynamic imports included; comments are not read. */

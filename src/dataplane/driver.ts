@@ -157,6 +157,15 @@ export interface FlowPage {
   readonly lost: number;
 }
 
+/** What hosts have not proven yet of the changes to a VPC. */
+export interface Owed {
+  readonly vpcId: VpcId;
+  /** Hosts that may still carry what was taken away. */
+  readonly notFencedOn: readonly string[];
+  /** Hosts that may not yet carry what was added. */
+  readonly notInstalledOn: readonly string[];
+}
+
 export type ProbeState = 'yes' | 'no' | 'unknown';
 /** One feature the driver needs or uses, tried for real. */
 export interface ProbeRow {
@@ -187,7 +196,7 @@ export class DriverError extends Error {
 }
 
 export interface Driver {
-  readonly name: 'fake' | 'ebpf';
+  readonly name: 'fake' | 'ebpf' | 'ovn';
   /** Tries each feature on scratch objects; changes nothing that lasts. */
   probe(): Promise<readonly ProbeRow[]>;
   observe(): Promise<Observed>;
@@ -201,6 +210,10 @@ export interface Driver {
    * @param booked lives of retired counts that are booked for good: the plane may forget them
    */
   meter(booked: readonly string[]): Promise<MeterReading>;
+  /** Of a driver whose `apply` does not wait for ever for a host that cannot be reached: what is open now. */
+  owed?(): readonly Owed[];
+  /** Called after a change of what is owed. */
+  onOwedChange?(listener: () => void): void;
   /** What the plane as observed would do with this packet. */
   trace(packet: Packet): Promise<Verdict>;
   /** Puts the workload's end of an interface into a namespace and configures its addresses there. */

@@ -24,7 +24,7 @@ export interface SyncResult {
 }
 
 export interface Plane {
-  readonly driver: 'fake' | 'ebpf';
+  readonly driver: 'fake' | 'ebpf' | 'ovn';
   /** Resolves after the fence of this revision. @throws DriverError when the plane cannot be reached or written at all */
   sync(update: SyncUpdate): Promise<SyncResult>;
   counters(): Promise<Counters>;

@@ -9,6 +9,7 @@ const getLink = 18;
 const newAddress = 20;
 const delAddress = 21;
 const newRoute = 24;
+const newNeighbour = 28;
 const ifla = {
   address: 1,
   name: 3,
@@ -147,4 +148,14 @@ export function addDefaultRoute(netlink: Netlink, ifindex: number, gateway: Addr
   header.writeUInt8(1, 7); // unicast
   const body = Buffer.concat([header, attribute(5, addressBytes(gateway)), attribute(4, ifindex)]);
   netlink.request(`adding the default route via ${gateway}`, newRoute, flags.create | flags.exclusive, body);
+}
+
+/** Says for good which MAC an address has: nobody needs to answer for it. */
+export function addNeighbour(netlink: Netlink, ifindex: number, address: Address, mac: Mac): void {
+  const header = Buffer.alloc(12);
+  header.writeUInt8(familyOf(address) === 4 ? 2 : 10, 0);
+  header.writeInt32LE(ifindex, 4);
+  header.writeUInt16LE(0x80, 8); // NUD_PERMANENT
+  const body = Buffer.concat([header, attribute(1, addressBytes(address)), attribute(2, macBytes(mac))]);
+  netlink.request(`adding the neighbour ${address}`, newNeighbour, flags.create | flags.replace, body);
 }

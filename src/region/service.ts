@@ -70,7 +70,7 @@ export interface JournalEntry {
 export interface RegionStatus {
   readonly region: string;
   readonly version: string;
-  readonly driver: 'fake' | 'ebpf';
+  readonly driver: 'fake' | 'ebpf' | 'ovn';
   readonly revision: number;
   /** The newest revision that the data plane has confirmed. */
   readonly appliedRevision: number;

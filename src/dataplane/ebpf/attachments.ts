@@ -12,11 +12,11 @@ import { addHooks, attachProgram, programsOn } from '../../kernel/traffic-contro
 import type { PortId } from '../../model/ids.ts';
 import { defaultMtu, gatewayMac, type InterfaceSpec } from '../../model/network-spec.ts';
 import { type AttachmentFact, type AttachRequest, DriverError } from '../driver.ts';
+import { changeAddresses, configure, openTarget, targetText } from '../workload-end.ts';
 import { u32 } from './layout.ts';
 import type { PlanWriter } from './plan-writer.ts';
 import type { Damage, Registry } from './registry.ts';
 import type { Tables } from './tables.ts';
-import { changeAddresses, configure, openTarget, targetText } from './workload-end.ts';
 
 /** The host's end takes whatever the workload's sends; the program decides what is too big. */
 const hostMtu = 65_535;

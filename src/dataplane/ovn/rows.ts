@@ -60,6 +60,8 @@ export const children: ReadonlySet<TableName> = new Set([
 
 export const ownerKey = 'isthmus:owner';
 export const idKey = 'isthmus:id';
+/** The VPC that a row is for. */
+export const vpcKey = 'isthmus:vpc';
 /** Holds, as JSON, what of the spec is in no column. */
 export const specKey = 'isthmus:spec';
 export const numberKey = 'isthmus:number';
@@ -188,7 +190,7 @@ export const localOf = ({ routeTables }: VpcSpec): readonly Prefix[] => [
   ),
 ];
 
-const portOf = (vpcId: VpcId, half: HalfId): string => `pcx-${vpcId}-${half}`;
+export const peerPortOf = (vpcId: VpcId, half: HalfId): string => `pcx-${vpcId}-${half}`;
 export const safeName = (text: string): string => text.replaceAll('-', '_');
 
 /**
@@ -206,7 +208,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
     columns: WantedRow['columns'],
     more: Record<string, string> = {},
   ): string => {
-    const own = { [ownerKey]: installationId, [idKey]: id, ...more };
+    const own = { [ownerKey]: installationId, [idKey]: id, [vpcKey]: vpcId, ...more };
     rows.push({ table, uuid: uuid(table, id), columns: { ...columns, external_ids: own } });
     return uuid(table, id);
   };
@@ -255,10 +257,10 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
     const other = numberOf(half.remoteVpcId);
     routerPorts.push(
       put('Logical_Router_Port', half.id, {
-        name: portOf(vpcId, half.id),
+        name: peerPortOf(vpcId, half.id),
         mac: peerMac(number, other),
         networks: [`${routerAddress(number)}/32`],
-        peer: [portOf(half.remoteVpcId, mirror?.id ?? half.id)],
+        peer: [peerPortOf(half.remoteVpcId, mirror?.id ?? half.id)],
         options: { route_table: peerTable },
       }),
     );
@@ -314,7 +316,7 @@ function routesOf(
       if (half === undefined) return nowhere;
       const [own, other] = [numberOf(spec.vpcId), numberOf(half.remoteVpcId)];
       const nexthop = familyOf(destination) === 4 ? routerAddress(other) : peerLinkLocal(other, own);
-      return { nexthop, port: [portOf(spec.vpcId, half.id)] };
+      return { nexthop, port: [peerPortOf(spec.vpcId, half.id)] };
     }
     if (target.kind === 'interface') {
       const segment = segments.find(({ interfaces }) => interfaces.some(({ id }) => id === target.portId));

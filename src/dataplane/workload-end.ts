@@ -4,12 +4,12 @@
  * host's included. What the workload has rearranged stays as it is.
  */
 import { closeSync } from 'node:fs';
-import * as bpf from '../../kernel/bpf.ts';
-import * as link from '../../kernel/link.ts';
-import { Netlink } from '../../kernel/netlink.ts';
-import { inside, openNamed, openOfProcess } from '../../kernel/netns.ts';
-import type { InterfaceSpec } from '../../model/network-spec.ts';
-import { type AttachRequest, DriverError } from '../driver.ts';
+import * as bpf from '../kernel/bpf.ts';
+import * as link from '../kernel/link.ts';
+import { Netlink } from '../kernel/netlink.ts';
+import { inside, openNamed, openOfProcess } from '../kernel/netns.ts';
+import type { InterfaceSpec } from '../model/network-spec.ts';
+import { type AttachRequest, DriverError } from './driver.ts';
 
 export type Target = AttachRequest['target'];
 

@@ -1,0 +1,504 @@
+/**
+ * The data plane of many hosts: OVN. The northbound database holds the network and is all the memory there is; a change
+ * is one transaction, from which OVN computes what each host does. Its acknowledgement is no fence, so the hosts' agents
+ * prove each change in their datapath (`fences.ts`).
+ */
+import { randomUUID } from 'node:crypto';
+import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
+import { PlaneView } from '../../explain/plane-view.ts';
+import type { HalfId, PortId, VpcId } from '../../model/ids.ts';
+import { contains } from '../../model/ip.ts';
+import type { NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
+import { afterStep } from '../after-step.ts';
+import {
+  type AttachmentFact,
+  type Count,
+  type Counters,
+  type Driver,
+  DriverError,
+  type HalfReading,
+  type MeterReading,
+  type Observed,
+  type Owed,
+  type Plan,
+  type ProbeRow,
+  type Step,
+} from '../driver.ts';
+import { contentsOf, operationsFor } from './contents.ts';
+import { Fences } from './fences.ts';
+import type { Hosts } from './hosts.ts';
+import { type Operation, Ovsdb, OvsdbError } from './ovsdb.ts';
+import type { Row } from './ovsdb-wire.ts';
+import { mostNumber, peerPortOf, rowsOf, type TableName, UnsuitableSpecError, type WantedRow } from './rows.ts';
+
+export interface OvnOptions {
+  readonly installationId: string;
+  /** `unix:PATH` or `tcp:HOST:PORT` of each member. */
+  readonly northbound: readonly string[];
+  readonly southbound: readonly string[];
+  readonly hosts: Hosts;
+  /** Milliseconds that a change waits for the hosts; default 5000. */
+  readonly fencePatience?: number;
+}
+
+const northboundTables = {
+  NB_Global: ['nb_cfg', 'sb_cfg', 'external_ids'],
+  Logical_Router: ['name', 'ports', 'static_routes', 'options', 'external_ids'],
+  Logical_Router_Port: ['name', 'mac', 'networks', 'peer', 'options', 'external_ids'],
+  Logical_Router_Static_Route: ['route_table', 'ip_prefix', 'nexthop', 'output_port', 'policy', 'external_ids'],
+  Logical_Switch: ['name', 'ports', 'external_ids'],
+  Logical_Switch_Port: ['name', 'type', 'addresses', 'port_security', 'options', 'external_ids'],
+  Port_Group: ['name', 'ports', 'acls', 'external_ids'],
+  ACL: ['direction', 'priority', 'match', 'action', 'external_ids'],
+  Address_Set: ['name', 'addresses', 'external_ids'],
+} as const satisfies { readonly [T in TableName | 'NB_Global']: readonly string[] };
+const southboundTables = {
+  Chassis: ['name', 'hostname'],
+  Chassis_Private: ['name', 'nb_cfg', 'nb_cfg_timestamp'],
+  Port_Binding: ['logical_port', 'chassis'],
+};
+
+/** How long a call waits for the databases, in milliseconds. */
+const databasePatience = 3_000;
+const empty = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: [], halves: [] });
+
+/** What is true of the network as a whole, kept between two changes. */
+interface Held {
+  readonly specs: Map<VpcId, VpcSpec>;
+  readonly numbers: Map<VpcId, number>;
+}
+
+export class OvnDriver implements Driver {
+  readonly name = 'ovn';
+  readonly #installationId: string;
+  readonly #hosts: Hosts;
+  readonly #north: Ovsdb;
+  readonly #south: Ovsdb;
+  readonly #fences: Fences;
+  #held: Held | null = null;
+  #queue: Promise<unknown> = Promise.resolve();
+  /** Whether what an earlier process may not have seen proven is owed. */
+  #started = false;
+
+  constructor(options: OvnOptions) {
+    this.#installationId = options.installationId;
+    this.#hosts = options.hosts;
+    this.#north = new Ovsdb({ remotes: options.northbound, database: 'OVN_Northbound', tables: northboundTables });
+    this.#south = new Ovsdb({ remotes: options.southbound, database: 'OVN_Southbound', tables: southboundTables });
+    this.#fences = new Fences(options.hosts, options.fencePatience);
+  }
+
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(work, work);
+    this.#queue = run.catch(() => {});
+    return run;
+  }
+
+  get #generationKey(): string {
+    return `isthmus:generation:${this.#installationId}`;
+  }
+  get #epochKey(): string {
+    return `isthmus:epoch:${this.#installationId}`;
+  }
+  #global(): Row | undefined {
+    return [...this.#north.rows('NB_Global').values()][0];
+  }
+  #globalValue(key: string): string | undefined {
+    return (this.#global()?.['external_ids'] as { readonly [key: string]: string } | undefined)?.[key];
+  }
+
+  /** Both databases answer, and ours has a generation and an epoch in the one. */
+  async #ready(): Promise<void> {
+    try {
+      await Promise.all([this.#north.whenConnected(databasePatience), this.#south.whenConnected(databasePatience)]);
+      if (this.#globalValue(this.#generationKey) === undefined || this.#globalValue(this.#epochKey) === undefined) {
+        if (this.#global() === undefined) await this.#north.transact([{ op: 'insert', table: 'NB_Global', row: {} }]);
+        const fresh = { [this.#generationKey]: '0', [this.#epochKey]: randomUUID() };
+        // What is there already stays: another server may be first.
+        const mutations = [['external_ids', 'insert', ['map', Object.entries(fresh)]]];
+        await this.#north.transact([{ op: 'mutate', table: 'NB_Global', where: [], mutations }]);
+      }
+    } catch (error) {
+      throw asDriverError(error);
+    }
+    if (this.#started) return;
+    this.#started = true;
+    const { network } = this.#contents();
+    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], this.#config(), this.#hostsOf([spec]));
+  }
+  /** The newest configuration, as the copy has it. */
+  #config(): number {
+    return Number(this.#global()?.['nb_cfg'] ?? 0);
+  }
+
+  #contents(): ReturnType<typeof contentsOf> {
+    return contentsOf(this.#installationId, this.#north);
+  }
+  #hold(): Held {
+    if (this.#held === null) {
+      const { network, numbers } = this.#contents();
+      this.#held = { specs: new Map(network.vpcs.map((spec) => [spec.vpcId, spec])), numbers: new Map(numbers) };
+    }
+    return this.#held;
+  }
+
+  observe(): Promise<Observed> {
+    return this.#serially(async () => {
+      await this.#ready();
+      this.#held = null;
+      const { network, damage, foreign } = this.#contents();
+      return {
+        network,
+        attachments: this.#attachments(network),
+        foreign,
+        damage: damage.map(({ what }) => what),
+      };
+    });
+  }
+
+  #attachments(network: NetworkSpec): readonly AttachmentFact[] {
+    const known = new Set(network.vpcs.flatMap(({ interfaces }) => interfaces.map(({ id }) => id)));
+    return this.#hosts
+      .attachments()
+      .filter(({ portId }) => known.has(portId))
+      .map(({ host: _, ...fact }) => fact)
+      .sort((a, b) => (a.portId < b.portId ? -1 : 1));
+  }
+
+  /** Names of the hosts that have an interface of these VPCs. */
+  #hostsOf(specs: Iterable<VpcSpec>): ReadonlySet<string> {
+    const ports = new Set<string>();
+    for (const { interfaces } of specs) for (const { id } of interfaces) ports.add(id);
+    const hosts = new Set<string>();
+    const bindings = this.#bindings();
+    for (const port of ports) {
+      const host = bindings.get(port)?.host;
+      if (host !== undefined) hosts.add(host);
+    }
+    return hosts;
+  }
+  /** Where each port is bound, and the cookie of its flows. */
+  #bindings(): ReadonlyMap<string, { readonly host: string | undefined; readonly cookie: string }> {
+    const names = new Map([...this.#south.rows('Chassis')].map(([uuid, row]) => [uuid, String(row['name'])]));
+    return new Map(
+      [...this.#south.rows('Port_Binding')].map(([uuid, row]) => {
+        const [chassis] = (row['chassis'] ?? []) as readonly string[];
+        const host = chassis === undefined ? undefined : names.get(chassis);
+        return [String(row['logical_port']), { host, cookie: uuid.slice(0, 8) }];
+      }),
+    );
+  }
+
+  apply(plan: Plan): Promise<void> {
+    return this.#serially(async () => {
+      await this.#ready();
+      try {
+        await this.#carryOut([...plan.make, ...plan.break]);
+      } catch (error) {
+        this.#held = null;
+        throw asDriverError(error);
+      }
+    });
+  }
+
+  async #carryOut(steps: readonly Step[]): Promise<void> {
+    const held = this.#hold();
+    const after = new Map<VpcId, VpcSpec | null>();
+    let cut = false;
+    for (const step of steps) {
+      const before = after.has(step.vpcId) ? (after.get(step.vpcId) ?? null) : (held.specs.get(step.vpcId) ?? null);
+      cut ||= takesAway(step, before);
+      after.set(step.vpcId, afterStep(before ?? empty(step.vpcId), step));
+    }
+    if (after.size === 0) return;
+    const touched = this.#touched(held, after);
+    const before = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
+    const next: Held = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
+    for (const [vpcId, spec] of after) {
+      if (spec === null) {
+        next.specs.delete(vpcId);
+        next.numbers.delete(vpcId);
+      } else next.specs.set(vpcId, spec);
+    }
+    for (const vpcId of after.keys()) {
+      if (!next.specs.has(vpcId) || next.numbers.has(vpcId)) continue;
+      next.numbers.set(vpcId, freeNumber(held, next));
+    }
+    const wanted = [...touched].flatMap((vpcId) => this.#rowsOf(next, vpcId));
+    const kept = new Set(wanted.map(({ uuid }) => uuid));
+    const unwanted = [...touched].flatMap((vpcId) => this.#rowsOf(held, vpcId)).filter(({ uuid }) => !kept.has(uuid));
+    // What is in flight to be counted is read before the rules that count it go.
+    if (steps.some(({ step }) => step === 'kill-half' || step === 'remove-half')) await this.#readAll([]);
+    const operations = operationsFor(this.#north, wanted, unwanted);
+    const number = operations.length === 0 ? this.#config() : await this.#commit(operations);
+    this.#held = next;
+    const specs = [...before, ...[...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? [])];
+    await this.#fences.wait(after.keys(), number, this.#hostsOf(specs), cut);
+  }
+
+  /** The VPCs of the plan, and those whose rows depend on them. */
+  #touched(held: Held, after: ReadonlyMap<VpcId, VpcSpec | null>): ReadonlySet<VpcId> {
+    const touched = new Set(after.keys());
+    for (const [vpcId, spec] of after) {
+      for (const { remoteVpcId } of [...(spec?.halves ?? []), ...(held.specs.get(vpcId)?.halves ?? [])]) {
+        const remote = after.get(remoteVpcId) ?? held.specs.get(remoteVpcId);
+        if (remote?.halves.some((half) => half.remoteVpcId === vpcId) === true) touched.add(remoteVpcId);
+      }
+    }
+    return touched;
+  }
+
+  #rowsOf({ specs, numbers }: Held, vpcId: VpcId): readonly WantedRow[] {
+    const spec = specs.get(vpcId);
+    if (spec === undefined) return [];
+    const numberOf = (id: VpcId): number => numbers.get(id) ?? 0;
+    return rowsOf({ installationId: this.#installationId, spec, numberOf, remote: (id) => specs.get(id) });
+  }
+
+  /** All of it, if nobody of this installation has written since the copy was read. @returns its configuration's number */
+  async #commit(operations: readonly Operation[]): Promise<number> {
+    const generation = this.#globalValue(this.#generationKey) ?? '0';
+    const mine = ['map', [[this.#generationKey, generation]]];
+    const next = ['map', [[this.#generationKey, String(Number(generation) + 1)]]];
+    const table = 'NB_Global';
+    const where = [['external_ids', 'includes', mine]];
+    const results = await this.#north.transact([
+      { op: 'wait', table, timeout: 0, where, columns: ['nb_cfg'], until: '!=', rows: [] },
+      ...operations,
+      {
+        op: 'mutate',
+        table,
+        where: [],
+        mutations: [
+          ['nb_cfg', '+=', 1],
+          ['external_ids', 'delete', mine],
+          ['external_ids', 'insert', next],
+        ],
+      },
+      { op: 'select', table, where: [], columns: ['nb_cfg'] },
+      { op: 'comment', comment: `isthmus ${this.#installationId}` },
+    ]);
+    const [selected] = (results[operations.length + 2]?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
+    if (selected?.nb_cfg === undefined) throw new DriverError('unavailable', 'OVN did not tell the configuration');
+    return selected.nb_cfg;
+  }
+
+  repair(): Promise<readonly string[]> {
+    return this.#serially(async () => {
+      await this.#ready();
+      const { damage, network } = this.#contents();
+      const wanted = damage.flatMap((one) => one.wanted ?? []);
+      const unwanted = damage.filter(
+        (one) => one.wanted === null && one.uuid !== '' && !/cannot be read$/.test(one.what),
+      );
+      this.#held = null;
+      const operations = operationsFor(this.#north, wanted, unwanted);
+      if (operations.length === 0) return [];
+      try {
+        const number = await this.#commit(operations);
+        await this.#fences.wait(
+          network.vpcs.map(({ vpcId }) => vpcId),
+          number,
+          this.#hostsOf(network.vpcs),
+          true,
+        );
+      } catch (error) {
+        throw asDriverError(error);
+      }
+      return [`${operations.filter(({ op }) => op !== 'wait').length} operations mended the northbound database`];
+    });
+  }
+
+  /** What hosts owe, by VPC: for who must say that a change is not carried out everywhere. */
+  owed(): readonly Owed[] {
+    return this.#fences.owed();
+  }
+
+  /** Asks every connected host. A host that fails in between has its counts with the next reading. */
+  async #readAll(booked: readonly string[]): Promise<readonly HalfReading[][]> {
+    const bindings = this.#bindings();
+    const halves = [...this.#hold().specs.values()].flatMap(({ vpcId, halves: own }) =>
+      own.map(({ id }): readonly [HalfId, string] => [id, bindings.get(peerPortOf(vpcId, id))?.cookie ?? '']),
+    );
+    const readings = await Promise.all(
+      [...this.#hosts.connected()].map((host) =>
+        this.#hosts.meter(host, { halves, booked }).catch(() => ({ running: [], retired: [] })),
+      ),
+    );
+    return [readings.flatMap(({ running }) => running), readings.flatMap(({ retired }) => retired)];
+  }
+
+  meter(booked: readonly string[]): Promise<MeterReading> {
+    return this.#serially(async () => {
+      await this.#ready();
+      const [running = [], retired = []] = await this.#readAll(booked);
+      return { running, retired };
+    });
+  }
+
+  counters(): Promise<Counters> {
+    return this.#serially(async () => {
+      await this.#ready();
+      const [running = []] = await this.#readAll([]);
+      const halves = new Map<HalfId, Count>();
+      for (const { halfId, packets, bytes } of running) {
+        const sum = halves.get(halfId) ?? { packets: 0, bytes: 0 };
+        halves.set(halfId, { packets: sum.packets + Number(packets), bytes: sum.bytes + Number(bytes) });
+      }
+      return {
+        epoch: this.#globalValue(this.#epochKey) ?? '',
+        halves,
+        exits: new Map(),
+        unowned: new Map(),
+        fences: { count: this.#fences.count, seconds: this.#fences.seconds },
+      };
+    });
+  }
+
+  async trace(packet: Packet): Promise<Verdict> {
+    await this.#ready();
+    const { network } = this.#contents();
+    const mtus = new Map(this.#hosts.attachments().map(({ portId, mtu }) => [portId, mtu]));
+    return explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+  }
+
+  async attach(): Promise<never> {
+    throw new DriverError('not-supported', 'attach on the host that has the workload: isthmus attach asks its agent');
+  }
+  async detach(_portId: PortId): Promise<never> {
+    throw new DriverError('not-supported', 'detach on the host that has the workload: isthmus detach asks its agent');
+  }
+  onAttachmentChange(listener: (fact: AttachmentFact) => void): void {
+    this.#hosts.onAttachment(listener);
+  }
+
+  async probe(): Promise<readonly ProbeRow[]> {
+    const rows: ProbeRow[] = [];
+    for (const [feature, database] of [
+      ['northbound database', this.#north],
+      ['southbound database', this.#south],
+    ] as const) {
+      await database.whenConnected(databasePatience).catch(() => {});
+      const { connected, problem } = database;
+      const detail = connected ? 'connected to the member that leads' : problem;
+      rows.push({ feature, state: connected ? 'yes' : 'no', required: true, detail });
+    }
+    const number = this.#config();
+    const behind = number - Number(this.#global()?.['sb_cfg'] ?? 0);
+    rows.push({
+      feature: 'ovn-northd',
+      state: behind === 0 ? 'yes' : 'unknown',
+      required: true,
+      detail: behind === 0 ? `has compiled configuration ${number}` : `${behind} configurations behind: does it run?`,
+    });
+    const connected = this.#hosts.connected();
+    const proven = new Map(
+      [...this.#south.rows('Chassis_Private').values()].map((row) => [String(row['name']), Number(row['nb_cfg'])]),
+    );
+    const chassis = [...this.#south.rows('Chassis').values()].map((row) => String(row['name'])).sort();
+    for (const name of chassis) {
+      const at = proven.get(name) ?? 0;
+      const agent = connected.has(name);
+      rows.push({
+        feature: `host ${name}`,
+        state: agent && at === number ? 'yes' : agent ? 'unknown' : 'no',
+        required: false,
+        detail: agent ? `its agent is connected; configuration ${at} of ${number}` : 'its agent is not connected',
+      });
+    }
+    return rows;
+  }
+
+  async close(): Promise<void> {
+    await this.#queue;
+    this.#fences.close();
+    this.#north.close();
+    this.#south.close();
+    await this.#hosts.close();
+  }
+
+  purge(): Promise<void> {
+    return this.#serially(async () => {
+      await this.#ready();
+      const operations: Operation[] = [];
+      for (const table of Object.keys(northboundTables) as (TableName | 'NB_Global')[]) {
+        if (!['Logical_Router', 'Logical_Switch', 'Port_Group', 'Address_Set'].includes(table)) continue;
+        const ours = ['external_ids', 'includes', ['map', [['isthmus:owner', this.#installationId]]]];
+        operations.push({ op: 'delete', table, where: [ours] });
+      }
+      const keys = ['set', [this.#generationKey, this.#epochKey]];
+      const mutations = [
+        ['nb_cfg', '+=', 1],
+        ['external_ids', 'delete', keys],
+      ];
+      operations.push({ op: 'mutate', table: 'NB_Global', where: [], mutations });
+      try {
+        await this.#north.transact(operations);
+      } catch (error) {
+        throw asDriverError(error);
+      }
+      this.#held = null;
+    });
+  }
+}
+
+/** Whether a step may end what was possible before it. */
+function takesAway(step: Step, before: VpcSpec | null): boolean {
+  switch (step.step) {
+    case 'put-vpc':
+    case 'put-route-table':
+      return false;
+    case 'put-half':
+      return !step.half.live;
+    case 'put-interface':
+      return step.before !== null;
+    case 'put-route': {
+      // A longer prefix takes packets away from a shorter one.
+      const table = before?.routeTables.find(({ id }) => id === step.routeTableId);
+      return (table?.routes ?? []).some(
+        ({ destination, target }) => target.kind !== 'black-hole' && contains(destination, step.route.destination),
+      );
+    }
+    default:
+      return true;
+  }
+}
+
+/** One after the greatest, so that what a host has not forgotten yet does not meet another VPC; then the smallest free. */
+function freeNumber(...helds: readonly Held[]): number {
+  const taken = new Set(helds.flatMap(({ numbers }) => [...numbers.values()]));
+  const greatest = Math.max(0, ...taken);
+  if (greatest < mostNumber) return greatest + 1;
+  for (let number = 1; number <= mostNumber; number++) if (!taken.has(number)) return number;
+  throw new DriverError('does-not-fit', `the plan needs more VPCs than ${mostNumber}`);
+}
+
+/** With OVN a peering is a pair of ports: where one half is dead, so is the other. */
+const asCarried = ({ vpcs }: NetworkSpec): NetworkSpec => {
+  const specs = new Map(vpcs.map((spec) => [spec.vpcId, spec]));
+  return {
+    vpcs: vpcs.map((spec) => ({
+      ...spec,
+      halves: spec.halves.map((half) => {
+        const mirror = specs
+          .get(half.remoteVpcId)
+          ?.halves.some(({ remoteVpcId, live }) => live && remoteVpcId === spec.vpcId);
+        return { ...half, live: half.live && mirror === true };
+      }),
+    })),
+  };
+};
+
+function asDriverError(error: unknown): DriverError {
+  if (error instanceof DriverError) return error;
+  if (error instanceof UnsuitableSpecError) return new DriverError('does-not-fit', error.message, { cause: error });
+  if (error instanceof OvsdbError) {
+    if (error.code === 'overtaken') {
+      const message = 'somebody else has written to the northbound database at the same time: it is read anew';
+      return new DriverError('unavailable', message, { cause: error });
+    }
+    const code = error.code === 'unavailable' ? 'unavailable' : 'kernel';
+    return new DriverError(code, error.message, { cause: error });
+  }
+  return new DriverError('kernel', error instanceof Error ? error.message : String(error), { cause: error });
+}
