@@ -241,7 +241,7 @@ export class Ground {
       { op: 'select', table: 'NB_Global', where: [], columns: ['nb_cfg'] },
     ]);
     const [row] = (selected?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
-    await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0, false)));
+    await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0)));
   }
   /** Resolves once what was sent is in the counts: forgetting a decision books what it has carried. */
   async counted(): Promise<void> {
@@ -319,7 +319,7 @@ export class Ground {
     const hosts = this.bed.hosts.map((host) => this.bed.namespace(host));
     this.#receive(new Map(), []);
     try {
-      await (await this.#trace)?.stop();
+      (await this.#trace)?.stop();
       for (const workload of this.#workloads) workload.close();
       await this.#driver.close();
       for (const agent of this.#agents.values()) agent.close();

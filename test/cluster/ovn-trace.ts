@@ -26,77 +26,97 @@ export type OvnVerdict =
       readonly reason: DropReason | null;
     };
 
+const flowOf = (packet: Packet): string => {
+  const version = familyOf(packet.source);
+  return [
+    `inport == "${packet.from}" && eth.src == ${packet.sourceMac} && eth.dst == ${packet.destinationMac}`,
+    `ip${version}.src == ${packet.source} && ip${version}.dst == ${packet.destination} && ip.ttl == ${packet.ttl}`,
+    'udp.dst == 9',
+  ].join(' && ');
+};
 const idsOf = (row: Row | undefined): { readonly [key: string]: string } =>
   (row?.['external_ids'] ?? {}) as { readonly [key: string]: string };
 
 export class OvnTrace {
-  readonly #control: string;
+  readonly #bed: ClusterBed;
   readonly #north: Ovsdb;
   readonly #south: Ovsdb;
 
-  private constructor(control: string, north: Ovsdb, south: Ovsdb) {
-    this.#control = control;
-    this.#north = north;
-    this.#south = south;
+  private constructor(bed: ClusterBed) {
+    this.#bed = bed;
+    const tables = { Logical_Router_Static_Route: ['external_ids'] };
+    this.#north = new Ovsdb({ remotes: bed.northbound, database: 'OVN_Northbound', tables });
+    const flows = { Logical_Flow: ['external_ids'], Port_Binding: ['logical_port', 'chassis'] };
+    this.#south = new Ovsdb({ remotes: bed.southbound, database: 'OVN_Southbound', tables: flows });
   }
 
   static async start(bed: ClusterBed): Promise<OvnTrace> {
-    const control = join(bed.folder(1), 'ovn-trace.ctl');
-    const database = bed.southbound.join(',');
-    const options = ['--no-leader-only', '--detach', '--no-chdir', `--pidfile=${join(bed.folder(1), 'ovn-trace.pid')}`];
-    const child = spawn('ovn-trace', [`--db=${database}`, `--unixctl=${control}`, ...options], { stdio: 'ignore' });
-    const [code] = (await once(child, 'exit')) as [number | null];
-    if (code !== 0) throw new Error(`ovn-trace ended with ${code}`);
-    const tables = { Logical_Router_Static_Route: ['external_ids'] };
-    const north = new Ovsdb({ remotes: bed.northbound, database: 'OVN_Northbound', tables });
-    const flows = { Logical_Flow: ['external_ids'], Port_Binding: ['logical_port', 'chassis'] };
-    const south = new Ovsdb({ remotes: bed.southbound, database: 'OVN_Southbound', tables: flows });
-    await Promise.all([north.whenConnected(patience), south.whenConnected(patience)]);
-    return new OvnTrace(control, north, south);
+    const trace = new OvnTrace(bed);
+    await Promise.all([trace.#north, trace.#south].map((client) => client.whenConnected(patience)));
+    return trace;
   }
-  async stop(): Promise<void> {
+  stop(): void {
     this.#north.close();
     this.#south.close();
-    await askDaemon(this.#control, 'exit', [], patience);
   }
 
-  /** The text of a trace. */
-  text(packet: Packet): Promise<string> {
-    const version = familyOf(packet.source);
-    const flow = [
-      `inport == "${packet.from}" && eth.src == ${packet.sourceMac} && eth.dst == ${packet.destinationMac}`,
-      `ip${version}.src == ${packet.source} && ip${version}.dst == ${packet.destination} && ip.ttl == ${packet.ttl}`,
-      'udp.dst == 9',
+  /** What the databases have now says of these packets. */
+  async verdicts(packets: readonly Packet[]): Promise<readonly OvnVerdict[]> {
+    return (await this.#texts(packets)).map((text, at) => this.#read(text, packets[at]?.ttl ?? 0));
+  }
+
+  /** It reads the database once, when it starts; so it lives for one question. */
+  async #texts(packets: readonly Packet[]): Promise<readonly string[]> {
+    const leader = this.#bed.leader('sb') ?? 1;
+    const control = join(this.#bed.folder(leader), 'trace.ctl');
+    const database = `--db=unix:${join(this.#bed.folder(leader), 'sb.sock')}`;
+    const options = [
+      database,
+      `--unixctl=${control}`,
+      '--no-leader-only',
+      '--detach',
+      '--no-chdir',
+      '--log-file=/dev/null',
     ];
-    return askDaemon(this.#control, 'trace', [flow.join(' && ')], patience);
+    const child = spawn('ovn-trace', options, { stdio: 'ignore' });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    if (code !== 0) throw new Error(`ovn-trace ended with ${code}`);
+    const texts: string[] = [];
+    try {
+      for (const packet of packets) texts.push(await askDaemon(control, 'trace', [flowOf(packet)], patience));
+    } finally {
+      await askDaemon(control, 'exit', [], patience);
+    }
+    return texts;
   }
 
-  async verdict(packet: Packet): Promise<OvnVerdict> {
-    const text = await this.text(packet);
-    let [stage, flow, ttl] = ['', '', packet.ttl];
+  #read(text: string, sentTtl: number): OvnVerdict {
+    let [stage, flow, ttl, peered] = ['', '', sentTtl, false];
     for (const line of text.split('\n')) {
       const step = /^ *\d+\. (\w+) \(.*priority \d+, uuid ([0-9a-f]{8})$/.exec(line);
       if (step !== null) [, stage = '', flow = ''] = step;
+      if (/^ingress\(.*inport="pcx-/.test(line)) peered = true;
       if (/^ *ip\.ttl--;/.test(line)) ttl--;
       // Asked for instead of sent, or answered to the sender: the packet itself ends here.
-      if (/^ *drop;/.test(line) || /^ *(arp|nd_ns|icmp[46]|tcp_reset) \{/.test(line)) return this.#dropped(stage, flow);
+      if (/^ *drop;/.test(line) || /^ *(arp|nd_ns|icmp[46]|tcp_reset) \{/.test(line))
+        return this.#dropped(stage, flow, peered);
       const output = /\/\* output to "(port-[^"]+)", type "" \*\//.exec(line);
       if (output === null) continue;
       const to = output[1] as PortId;
       if (this.#isBound(to)) return { kind: 'delivered', to, ttl };
       return { kind: 'dropped', stage: 'output', reason: 'TargetGone' };
     }
-    return this.#dropped(stage, flow);
+    return this.#dropped(stage, flow, peered);
   }
 
   #isBound(portId: PortId): boolean {
     const rows = [...this.#south.rows('Port_Binding').values()];
     return rows.some((row) => row['logical_port'] === portId && (row['chassis'] as readonly string[]).length > 0);
   }
-  #dropped(stage: string, flow: string): OvnVerdict {
-    return { kind: 'dropped', stage, reason: this.#reasonOf(stage, flow) };
+  #dropped(stage: string, flow: string, peered: boolean): OvnVerdict {
+    return { kind: 'dropped', stage, reason: this.#reasonOf(stage, flow, peered) };
   }
-  #reasonOf(stage: string, flow: string): DropReason | null {
+  #reasonOf(stage: string, flow: string, peered: boolean): DropReason | null {
     switch (stage) {
       case 'ls_in_apply_port_sec':
       case 'ls_in_acl':
@@ -105,6 +125,8 @@ export class OvnTrace {
       case 'lr_in_policy':
         return 'NoSuchAddress';
       case 'lr_in_ip_routing': {
+        // What came over a peering finds the subnets of that VPC and nothing else.
+        if (peered) return 'NoSuchAddress';
         const made = [...this.#south.rows('Logical_Flow')].find(([uuid]) => uuid.startsWith(flow));
         const hint = idsOf(made?.[1])['stage-hint'];
         if (hint === undefined) return 'NoRoute';

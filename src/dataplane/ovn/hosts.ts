@@ -24,8 +24,9 @@ export interface Hosts {
   /** Names of the hosts that can be asked now: the chassis names that OVN knows them by. */
   connected(): ReadonlySet<string>;
   /**
-   * Resolves once the host has installed this configuration (`nb_cfg`).
-   * @param cut also that nothing decided before it is remembered in the host's datapath
+   * Resolves once the host has installed this configuration (`nb_cfg`), and nothing decided before it is remembered in
+   * its datapath.
+   * @param cut whether something was taken away
    * @returns the configuration that is proven, this one or a later one
    * @throws when the host cannot be asked any more
    */
