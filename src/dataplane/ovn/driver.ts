@@ -371,6 +371,13 @@ export class OvnDriver implements Driver {
   owed(): readonly Owed[] {
     return this.#fences.owed();
   }
+  onOwedChange(listener: () => void): void {
+    this.#fences.onOwedChange(listener);
+  }
+  /** Of a host that was removed for good: nothing is owed by it any more. */
+  forgetHost(host: string): void {
+    this.#fences.forget(host);
+  }
 
   /** Asks every connected host. A host that fails in between has its counts with the next reading. */
   async #readAll(booked: readonly string[]): Promise<readonly HalfReading[][]> {
