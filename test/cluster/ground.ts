@@ -15,9 +15,11 @@ import { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
 import { OvsHost } from '../../src/dataplane/ovn/host.ts';
 import { Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
+import { PacketSocket } from '../../src/kernel/socket.ts';
 import type { PortId, VpcId } from '../../src/model/ids.ts';
 import type { Address } from '../../src/model/ip.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
+import { seen } from '../wire/frame.ts';
 import { type Ending, cannotRun as noRoot } from '../wire/lab.ts';
 import { byHand, probePort, Workload } from '../wire/workload.ts';
 import { LocalHosts } from './local-hosts.ts';
@@ -35,6 +37,8 @@ export interface Shot {
   readonly to: Address;
   /** Whether it is worth waiting for. One that arrives unexpectedly, and late, is a stray and fails the test at its end. */
   readonly awaited: boolean;
+  /** Whether who is handed it counts too, though it is for somebody else. */
+  readonly handed?: boolean;
 }
 
 /** How long an awaited packet may take, and how long the others are given after the last one, in milliseconds. */
@@ -261,9 +265,11 @@ export class Ground {
   async sendAll(shots: readonly Shot[]): Promise<readonly Received[]> {
     const received: Received[] = shots.map(() => null);
     const flying = new Map<string, number>();
-    for (const [at, { from, to }] of shots.entries()) {
+    const wires = shots.some(({ handed = false }) => handed) ? this.#wires() : [];
+    for (const [at, { from, to, handed = false }] of shots.entries()) {
       const payload = `${this.installationId} ${++this.#shots}`;
       flying.set(payload, at);
+      if (handed) for (const wire of wires) wire.wanted.set(payload, at);
       this.workload(from).probe.send(to, probePort, Buffer.from(payload));
       this.#receive(flying, received);
     }
@@ -272,12 +278,29 @@ export class Ground {
     while (open() && performance.now() < end) {
       await pause(1);
       this.#receive(flying, received);
+      for (const wire of wires) wire.look(received);
     }
+    for (const wire of wires) wire.frames.close();
     if (received.includes(null)) {
       await pause(quiet);
       this.#receive(flying, received);
     }
     return received;
+  }
+  /** Sees the frames that arrive at each workload, whoever they are for. */
+  #wires() {
+    return [...this.#placed].map(([portId, { workload }]) => {
+      const frames = new PacketSocket(workload.namespace, workload.link().ifindex);
+      const wanted = new Map<string, number>();
+      const look = (received: Received[]): void => {
+        for (let frame = frames.receive(); frame !== undefined; frame = frames.receive()) {
+          const { payload } = seen(frame);
+          const at = wanted.get(payload.subarray(8).toString('latin1'));
+          if (at !== undefined) received[at] = portId;
+        }
+      };
+      return { frames, wanted, look };
+    });
   }
   #receive(flying: Map<string, number>, received: Received[]): void {
     for (const [portId, { workload }] of this.#placed) {

@@ -4,14 +4,13 @@
  * again only afterwards, for up to a second.
  *
  * Forgetting everything at once is quick for who waits, and dear for everybody else: each flow of every tenant goes
- * through the slow path once. As a tenant can bring a fence about as often as he likes, it happens at most once in
- * `purgePause`, and not where many flows would pay for it. Otherwise two whole rounds of revalidation do the same.
+ * through the slow path once. As a tenant can bring a fence about as often as he likes, only so many flows are forgotten
+ * in a second; with few of them every command may have its purge. Otherwise two whole rounds of revalidation do the same,
+ * which take up to a second.
  */
 
-/** With more cached decisions than this, forgetting all of them at once is dearer than two rounds of revalidation. */
-const manyFlows = 50_000;
-/** Milliseconds between two times that everything is forgotten at once. */
-const purgePause = 1_000;
+/** Flows that may be forgotten at once, and in every second. */
+const mostForgotten = 50_000;
 
 export interface BarrierPlace {
   /** The configuration that is installed now. */
@@ -26,7 +25,9 @@ export interface BarrierPlace {
 export class Barrier {
   readonly #place: BarrierPlace;
   #proven = 0;
-  #lastPurge: number | undefined;
+  /** Flows that may be forgotten, and as of when. */
+  #allowance = mostForgotten;
+  #allowanceAt: number | undefined;
   #running: Promise<void> | null = null;
 
   constructor(place: BarrierPlace) {
@@ -63,11 +64,11 @@ export class Barrier {
     const number = this.#place.installed();
     const { ask } = this.#place;
     const cached = flowsIn(await ask('upcall/show'));
-    if (this.#untilPurge() > 0 || cached > manyFlows) await this.#revalidate();
-    else await this.#purge();
+    if (cached > mostForgotten || this.#untilPurge(cached) > 0) await this.#revalidate(cached);
+    else await this.#purge(cached);
     this.#proven = Math.max(this.#proven, number);
   }
-  async #revalidate(): Promise<void> {
+  async #revalidate(cached: number): Promise<void> {
     const { ask, pause } = this.#place;
     try {
       // The first may only end a round that began before the change.
@@ -76,17 +77,25 @@ export class Barrier {
     } catch (error) {
       // With datapaths of two kinds on one host, Open vSwitch cannot wait for a round.
       if (!/multiple udpifs/.test(String(error))) throw error;
-      await pause(this.#untilPurge());
-      await this.#purge();
+      await pause(this.#untilPurge(cached));
+      await this.#purge(cached);
     }
   }
-  async #purge(): Promise<void> {
-    this.#lastPurge = this.#place.now();
+  async #purge(cached: number): Promise<void> {
+    this.#refill();
+    this.#allowance = Math.max(0, this.#allowance - cached);
     await this.#place.ask('revalidator/purge');
   }
-  /** Milliseconds for which there may be no other. */
-  #untilPurge(): number {
-    return this.#lastPurge === undefined ? 0 : Math.max(0, this.#lastPurge + purgePause - this.#place.now());
+  /** Milliseconds until so many may be forgotten. */
+  #untilPurge(cached: number): number {
+    this.#refill();
+    return Math.ceil((Math.max(0, Math.min(cached, mostForgotten) - this.#allowance) * 1000) / mostForgotten);
+  }
+  #refill(): void {
+    const now = this.#place.now();
+    const gained = (mostForgotten * (now - (this.#allowanceAt ?? now))) / 1000;
+    this.#allowance = Math.min(mostForgotten, this.#allowance + gained);
+    this.#allowanceAt = now;
   }
 }
 

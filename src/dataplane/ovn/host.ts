@@ -14,6 +14,7 @@ import { familyOf } from '../../model/ip.ts';
 import { gatewayMac, type InterfaceSpec } from '../../model/network-spec.ts';
 import { type AttachmentFact, type AttachRequest, DriverError } from '../driver.ts';
 import { changeAddresses, configure, openTarget, targetText } from '../workload-end.ts';
+import { Barrier } from './barrier.ts';
 import { askDaemon } from './control-socket.ts';
 import type { HostReading, MeterRequest } from './hosts.ts';
 import { flowCounts, MeterLedger } from './meter-ledger.ts';
@@ -38,11 +39,6 @@ const bridge = 'br-int';
 const numberKey = 'ovn-nb-cfg';
 const portKey = 'isthmus:port';
 const noteKey = 'isthmus:note';
-/**
- * A purge sends every flow of every tenant through the slow path once, and tenants bring purges about: no more cached
- * decisions than this are forgotten in a second. With more, two rounds of revalidation are cheaper.
- */
-const mostForgotten = 50_000;
 const daemonPatience = 10_000;
 
 const run = promisify(execFile);
@@ -60,12 +56,9 @@ export class OvsHost {
   readonly #database: Ovsdb;
   readonly #ledger: MeterLedger;
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
+  readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   readonly #told = new Map<PortId, string>();
-  #proven = 0;
-  /** How many may be forgotten now, and as of when. */
-  #allowance = mostForgotten;
-  #allowanceAt = performance.now();
-  #barrier: Promise<number> | null = null;
+  readonly #barrier: Barrier;
   #reading: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -83,6 +76,12 @@ export class OvsHost {
       },
     });
     this.#database.on('changed', () => this.#look());
+    this.#barrier = new Barrier({
+      installed: () => this.installed,
+      ask: (method) => askDaemon(this.#controlSocket(), method, [], daemonPatience),
+      now: () => performance.now(),
+      pause: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+    });
   }
 
   /** @throws OvsdbError when the local database does not answer */
@@ -109,14 +108,7 @@ export class OvsHost {
    */
   async fence(number: number): Promise<number> {
     await this.#reaches(number);
-    while (this.#proven < number) {
-      // One barrier covers all that was installed when it began.
-      this.#barrier ??= this.#forget().finally(() => {
-        this.#barrier = null;
-      });
-      await this.#barrier;
-    }
-    return this.#proven;
+    return this.#barrier.prove(number);
   }
 
   async #reaches(number: number): Promise<void> {
@@ -134,29 +126,6 @@ export class OvsHost {
     }
   }
 
-  /** Makes the datapath decide everything anew. @returns the configuration for which it does */
-  async #forget(): Promise<number> {
-    const number = this.installed;
-    const socket = this.#controlSocket();
-    const [, cached = '0'] = /\(current (\d+)\)/.exec(await askDaemon(socket, 'upcall/show', [], daemonPatience)) ?? [];
-    if (this.#mayForget(Number(cached))) await askDaemon(socket, 'revalidator/purge', [], daemonPatience);
-    else {
-      // The first may only end a round that began before the change.
-      await askDaemon(socket, 'revalidator/wait', [], daemonPatience);
-      await askDaemon(socket, 'revalidator/wait', [], daemonPatience);
-    }
-    this.#proven = Math.max(this.#proven, number);
-    return number;
-  }
-  #mayForget(flows: number): boolean {
-    const now = performance.now();
-    const gained = (mostForgotten * (now - this.#allowanceAt)) / 1000;
-    this.#allowance = Math.min(mostForgotten, this.#allowance + gained);
-    this.#allowanceAt = now;
-    if (flows > this.#allowance) return false;
-    this.#allowance -= flows;
-    return true;
-  }
   #controlSocket(): string {
     const pid = readFileSync(join(this.#directory, 'ovs-vswitchd.pid'), 'utf8').trim();
     return join(this.#directory, `ovs-vswitchd.${pid}.ctl`);
@@ -190,8 +159,19 @@ export class OvsHost {
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#listeners.push(listener);
   }
+  /** Called with the interface when a workload was taken off it. */
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#detachedListeners.push(listener);
+  }
   #look(): void {
-    for (const fact of this.attachments()) {
+    // While it is not connected, the copy is what it was.
+    const facts = this.attachments();
+    for (const portId of this.#told.keys()) {
+      if (facts.some((fact) => fact.portId === portId)) continue;
+      this.#told.delete(portId);
+      for (const listener of this.#detachedListeners) listener(portId);
+    }
+    for (const fact of facts) {
       const text = JSON.stringify(fact);
       if (this.#told.get(fact.portId) === text) continue;
       this.#told.set(fact.portId, text);
@@ -315,8 +295,7 @@ export class OvsHost {
     if (!this.#ours().has(portId)) throw new DriverError('not-attached', `${portId} is not attached on this host`);
     await this.#vsctl('--if-exists', 'del-port', bridge, nameOf(portId));
     this.#deletePair(nameOf(portId));
-    this.#told.delete(portId);
-    await askDaemon(this.#controlSocket(), 'revalidator/purge', [], daemonPatience);
+    await this.#barrier.forget();
   }
 
   /** Tells an attached workload of its new addresses. */
