@@ -12,6 +12,7 @@ import { gatewayMac } from '../../src/model/network-spec.ts';
 import { type Carrier, observedOf, type Shot } from '../matrix/carriers.ts';
 import type { Probe } from '../wire/lab.ts';
 import type { Ground } from './ground.ts';
+import type { OvnVerdict } from './ovn-trace.ts';
 
 /** As a workload's own stack sends it. */
 function packetOf(view: PlaneView, from: PortId, to: Address): Packet {
@@ -27,8 +28,8 @@ export async function probeAll(ground: Ground, shots: readonly Shot[]): Promise<
   if (shots.length === 0) return [];
   const view = new PlaneView((await ground.driver.observe()).network);
   const packets = shots.map(({ from, to }) => packetOf(view, from, to));
-  const trace = await ground.ovnTrace();
-  const [received, verdicts] = await Promise.all([ground.sendAll(shots), trace.verdicts(packets)]);
+  const received = await ground.sendAll(shots);
+  const verdicts = await (await ground.ovnTrace()).verdicts(packets);
   return shots.map(({ from, to }, at): Probe => {
     const [receiver = null, verdict] = [received[at], verdicts[at]];
     assert.ok(verdict !== undefined);
@@ -37,19 +38,26 @@ export async function probeAll(ground: Ground, shots: readonly Shot[]): Promise<
       assert.equal(told, receiver, `${from} → ${to}: ovn-trace and the packet disagree`);
       return { delivered: receiver };
     }
-    if (verdict.kind === 'delivered') return { exit: 'Forwarded' };
-    assert.ok(verdict.reason !== null, `${from} → ${to}: dropped in ${verdict.stage}`);
-    return { exit: verdict.reason };
+    return probeOf(verdict, `${from} → ${to}`);
   });
+}
+/** Of what nobody received. */
+function probeOf(verdict: OvnVerdict, what: string): Probe {
+  if (verdict.kind === 'delivered') return { exit: 'Forwarded' };
+  assert.ok(verdict.reason !== null, `${what}: dropped in ${verdict.stage}`);
+  return { exit: verdict.reason };
 }
 
 /** One packet. */
 export async function probe(ground: Ground, from: PortId, to: Address, handed = false): Promise<Probe> {
   const view = new PlaneView((await ground.driver.observe()).network);
-  const { kind } = await ground.driver.trace(packetOf(view, from, to));
-  const [sent] = await probeAll(ground, [{ from, to, awaited: kind === 'delivered', handed }]);
-  assert.ok(sent !== undefined);
-  return sent;
+  const packet = packetOf(view, from, to);
+  const { kind } = await ground.driver.trace(packet);
+  const received = await ground.sendProbe(from, to, { awaited: kind === 'delivered', handed });
+  if (received !== null) return { delivered: received };
+  const [verdict] = await (await ground.ovnTrace()).verdicts([packet]);
+  assert.ok(verdict !== undefined);
+  return probeOf(verdict, `${from} → ${to}`);
 }
 
 export function carrierOn(ground: Ground): Carrier {
@@ -58,7 +66,7 @@ export function carrierOn(ground: Ground): Carrier {
     name: 'ovn',
     plane,
     attach: async (portId, mtu) => {
-      await ground.attach(portId, mtu === undefined ? {} : { mtu });
+      await ground.attach(portId, { soon: true, ...(mtu === undefined ? {} : { mtu }) });
     },
     detach: (portId) => ground.detach(portId),
     forget: (portId) => ground.forget(portId),

@@ -37,6 +37,8 @@ export class OvnTrace {
   readonly #bed: ClusterBed;
   readonly #north: Ovsdb;
   readonly #south: Ovsdb;
+  /** Asked for once: whoever leads, this member follows closely enough. */
+  #leader: number | undefined;
 
   private constructor(bed: ClusterBed) {
     this.#bed = bed;
@@ -66,7 +68,8 @@ export class OvnTrace {
 
   /** It reads the database once, when it starts; so it lives for one question. */
   async #texts(packets: readonly Packet[]): Promise<readonly string[]> {
-    const leader = this.#bed.leader('sb') ?? 1;
+    this.#leader ??= this.#bed.leader('sb') ?? 1;
+    const leader = this.#leader;
     const control = join(this.#bed.folder(leader), 'trace.ctl');
     const database = `--db=unix:${join(this.#bed.folder(leader), 'sb.sock')}`;
     const options = [
