@@ -109,10 +109,13 @@ export class OvsHost {
     return Number(idsOf(this.#bridge())[numberKey] ?? 0);
   }
 
-  /** See `Hosts.fence`. Rejects when the local daemons do not answer. */
-  async fence(number: number, cut: boolean): Promise<number> {
+  /**
+   * See `Hosts.fence`. Rejects when the local daemons do not answer. Additions need the barrier as well: the datapath may
+   * remember that it dropped a packet that may pass now.
+   */
+  async fence(number: number): Promise<number> {
     await this.#until(() => this.installed >= number);
-    return cut ? this.#barrier.prove(number) : this.installed;
+    return this.#barrier.prove(number);
   }
   /** Waits until the copy of the local database is so. @param patience milliseconds @throws DriverError */
   #until(holds: () => boolean, patience?: number): Promise<void> {
@@ -295,7 +298,7 @@ export class OvsHost {
     return this.#serially(async () => {
       const row = this.#ours().get(spec.id);
       const note = row === undefined ? undefined : noteOf(row);
-      if (note === undefined) return;
+      if (note === undefined || isDeepStrictEqual(note.spec, spec)) return;
       this.#pairs.follow(note.target, note.spec, spec);
       await this.#vsctl('set', 'Interface', pairName(spec.id), noteArgument({ ...note, spec }));
     });

@@ -8,7 +8,11 @@ import type { MeterRequest } from './hosts.ts';
 import { type FlowCount, flowCounts, MeterLedger } from './meter-ledger.ts';
 
 const half = 'vpcpr-redblue00' as HalfId;
-const ask = (cookie: string, booked: readonly string[] = []): MeterRequest => ({ halves: [[half, cookie]], booked });
+const ask = (cookie: string, booked: readonly string[] = []): MeterRequest => ({
+  epoch: 'first',
+  halves: [[half, cookie]],
+  booked,
+});
 /** A flow that has carried so many packets of 100 bytes. */
 const flow = (cookie: string, packets: number, age: number): ReadonlyMap<string, FlowCount> =>
   new Map([[cookie, { packets, bytes: packets * 100, age }]]);
@@ -71,7 +75,7 @@ test('a half that is gone is told until it is booked, also after a restart; the 
   const file = path(t);
   const ledger = new MeterLedger(file);
   const [ran] = ledger.read(ask('a'), flow('a', 10, 100), 1_000).running;
-  const gone = { halves: [], booked: [] };
+  const gone = { epoch: 'first', halves: [], booked: [] };
   const first = ledger.read(gone, flow('a', 12, 101), 1_001);
   assert.deepEqual(first.running, []);
   assert.deepEqual(first.retired, [{ halfId: half, life: ran?.life, packets: 12n, bytes: 1_200n }]);
@@ -83,7 +87,7 @@ test('a half that is gone is told until it is booked, also after a restart; the 
   assert.deepEqual(again.read(gone, new Map(), 1_003).retired.length, 2);
   const booked = [ran?.life ?? ''];
   assert.deepEqual(
-    again.read({ halves: [], booked }, new Map(), 1_004).retired.map(({ life }) => life),
+    again.read({ epoch: 'first', halves: [], booked }, new Map(), 1_004).retired.map(({ life }) => life),
     [next?.life],
   );
 });
@@ -103,7 +107,7 @@ test('a restarted agent goes on where the last one stopped, and a restarted mach
 test('two halves have two counts, and one that carried nothing is not told', (t) => {
   const ledger = new MeterLedger(path(t));
   const other = 'vpcpr-bluered00' as HalfId;
-  const request: MeterRequest = { halves: [...ask('a').halves, [other, 'b']], booked: [] };
+  const request: MeterRequest = { epoch: 'first', halves: [...ask('a').halves, [other, 'b']], booked: [] };
   const flows = new Map([...flow('a', 3, 9), ...flow('b', 0, 9)]);
   assert.deepEqual(
     ledger.read(request, flows, 1_000).running.map(({ halfId }) => halfId),
@@ -120,4 +124,13 @@ test('a file that cannot be read is set aside, and what it may have told is not 
   assert.deepEqual(packets(ledger.read(ask('a'), flow('a', 1_007, 901), 1_001)), [7]);
   // What begins from now on is counted from its beginning.
   assert.deepEqual(packets(ledger.read(ask('b'), flow('b', 5, 1), 1_010)), [12]);
+});
+
+test('with another plane every count begins anew', (t) => {
+  const ledger = new MeterLedger(path(t));
+  const [before] = ledger.read(ask('a'), flow('a', 10, 100), 1_000).running;
+  const { running, retired } = ledger.read({ ...ask('b'), epoch: 'second' }, flow('b', 2, 1), 1_001);
+  assert.deepEqual(retired, []);
+  assert.notEqual(running[0]?.life, before?.life);
+  assert.equal(running[0]?.packets, 2n);
 });

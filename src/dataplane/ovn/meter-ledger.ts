@@ -32,6 +32,7 @@ interface Entry {
   seen: Total;
 }
 interface Stored {
+  readonly epoch: string;
   readonly running: { readonly [halfId: string]: Entry };
   readonly retired: { readonly [life: string]: { readonly halfId: string } & Total };
 }
@@ -53,6 +54,7 @@ export class MeterLedger {
   readonly #path: string;
   readonly #running = new Map<string, Entry>();
   readonly #retired = new Map<string, { readonly halfId: string } & Total>();
+  #epoch = '';
   /** Whether what the flows carried before is lost to the count: it may have been told already. */
   #blind = false;
   #written = '';
@@ -63,7 +65,8 @@ export class MeterLedger {
     if (!existsSync(path)) return;
     try {
       this.#written = readFileSync(path, 'utf8');
-      const { running, retired } = JSON.parse(this.#written) as Stored;
+      const { epoch, running, retired } = JSON.parse(this.#written) as Stored;
+      this.#epoch = epoch;
       for (const [halfId, entry] of Object.entries(running)) this.#running.set(halfId, entry);
       for (const [life, entry] of Object.entries(retired)) this.#retired.set(life, entry);
     } catch {
@@ -78,7 +81,12 @@ export class MeterLedger {
    * Takes the flows' counts in. Halves that are not asked for any more have ended.
    * @param uptime seconds since the boot of the machine
    */
-  read({ halves, booked }: MeterRequest, flows: ReadonlyMap<string, FlowCount>, uptime: number): HostReading {
+  read({ epoch, halves, booked }: MeterRequest, flows: ReadonlyMap<string, FlowCount>, uptime: number): HostReading {
+    if (epoch !== this.#epoch && !this.#blind) {
+      this.#running.clear();
+      this.#retired.clear();
+    }
+    this.#epoch = epoch;
     for (const life of booked) this.#retired.delete(life);
     const exist = new Set<string>(halves.map(([halfId]) => halfId));
     // The flow that was read last first: it may have carried more before it made room for another.
@@ -131,6 +139,7 @@ export class MeterLedger {
   /** Keeps it for good. What was read is told only after that: a count must not go back. */
   async save(): Promise<void> {
     const text = JSON.stringify({
+      epoch: this.#epoch,
       running: Object.fromEntries(this.#running),
       retired: Object.fromEntries(this.#retired),
     } satisfies Stored);
