@@ -208,7 +208,7 @@ export class Ground {
       const placed = this.#placed.get(portId);
       if (placed === undefined) continue;
       // The kernel tells IPv6 of a carrier with up to a second's delay, and until then it receives nothing.
-      await this.until('IPv6 is ready', () => placed.workload.link(placed.device).up);
+      await this.until('IPv6 is ready', () => placed.workload.link(placed.device).carrier);
     }
   }
   #isBound(portId: PortId): boolean {

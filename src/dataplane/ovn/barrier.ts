@@ -4,13 +4,14 @@
  * again only afterwards, for up to a second.
  *
  * Forgetting everything at once is quick for who waits, and dear for everybody else: each flow of every tenant goes
- * through the slow path once. As a tenant can bring a fence about as often as he likes, only so many flows are forgotten
- * in a second; with few of them every command may have its purge. Otherwise two whole rounds of revalidation do the same,
- * which take up to a second.
+ * through the slow path once. As a tenant can bring fences about as often as he likes, what may be forgotten so has a
+ * measure. Beyond it two whole rounds of revalidation do the same: they take a second, and nobody else pays for it.
  */
 
-/** Flows that may be forgotten at once, and in every second. */
+/** Cached decisions that may be forgotten at once in a second, all times in it together. */
 const mostForgotten = 50_000;
+/** What each time costs besides. */
+const eachForgets = 500;
 
 export interface BarrierPlace {
   /** The configuration that is installed now. */
@@ -25,13 +26,14 @@ export interface BarrierPlace {
 export class Barrier {
   readonly #place: BarrierPlace;
   #proven = 0;
-  /** Flows that may be forgotten, and as of when. */
+  /** How many may be forgotten now, and as of when. */
   #allowance = mostForgotten;
-  #allowanceAt: number | undefined;
+  #allowanceAt: number;
   #running: Promise<void> | null = null;
 
   constructor(place: BarrierPlace) {
     this.#place = place;
+    this.#allowanceAt = place.now();
   }
 
   /**
@@ -63,12 +65,20 @@ export class Barrier {
   async #run(): Promise<void> {
     const number = this.#place.installed();
     const { ask } = this.#place;
-    const cached = flowsIn(await ask('upcall/show'));
-    if (cached > mostForgotten || this.#untilPurge(cached) > 0) await this.#revalidate(cached);
-    else await this.#purge(cached);
+    const cost = eachForgets + flowsIn(await ask('upcall/show'));
+    if (this.#mayForget(cost)) await ask('revalidator/purge');
+    else await this.#revalidate(cost);
     this.#proven = Math.max(this.#proven, number);
   }
-  async #revalidate(cached: number): Promise<void> {
+  #mayForget(cost: number): boolean {
+    const now = this.#place.now();
+    this.#allowance = Math.min(mostForgotten, this.#allowance + (mostForgotten * (now - this.#allowanceAt)) / 1000);
+    this.#allowanceAt = now;
+    if (cost > this.#allowance) return false;
+    this.#allowance -= cost;
+    return true;
+  }
+  async #revalidate(cost: number): Promise<void> {
     const { ask, pause } = this.#place;
     try {
       // The first may only end a round that began before the change.
@@ -77,25 +87,10 @@ export class Barrier {
     } catch (error) {
       // With datapaths of two kinds on one host, Open vSwitch cannot wait for a round.
       if (!/multiple udpifs/.test(String(error))) throw error;
-      await pause(this.#untilPurge(cached));
-      await this.#purge(cached);
+      await pause((Math.min(cost, mostForgotten) * 1000) / mostForgotten);
+      this.#mayForget(Math.min(cost, mostForgotten));
+      await ask('revalidator/purge');
     }
-  }
-  async #purge(cached: number): Promise<void> {
-    this.#refill();
-    this.#allowance = Math.max(0, this.#allowance - cached);
-    await this.#place.ask('revalidator/purge');
-  }
-  /** Milliseconds until so many may be forgotten. */
-  #untilPurge(cached: number): number {
-    this.#refill();
-    return Math.ceil((Math.max(0, Math.min(cached, mostForgotten) - this.#allowance) * 1000) / mostForgotten);
-  }
-  #refill(): void {
-    const now = this.#place.now();
-    const gained = (mostForgotten * (now - (this.#allowanceAt ?? now))) / 1000;
-    this.#allowance = Math.min(mostForgotten, this.#allowance + gained);
-    this.#allowanceAt = now;
   }
 }
 
