@@ -66,10 +66,13 @@ const southboundTables = {
 const databasePatience = 3_000;
 /** A database that was lost knows no interface until the network is written anew: long enough for that. */
 const defaultStrayPatience = 60_000;
+const nextGeneration = (generation: string): string => String(Number(generation) + 1);
 const empty = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: [], halves: [] });
 
 /** What is true of the network as a whole, kept between two changes. */
 interface Held {
+  /** Of the database, as this was read or written. */
+  readonly generation: string;
   readonly specs: Map<VpcId, VpcSpec>;
   readonly numbers: Map<VpcId, number>;
 }
@@ -149,9 +152,12 @@ export class OvnDriver implements Driver {
     return contentsOf(this.#installationId, this.#north);
   }
   #hold(): Held {
-    if (this.#held === null) {
+    const generation = this.#globalValue(this.#generationKey) ?? '';
+    // Another writer of this installation: what was kept is not what is there.
+    if (this.#held === null || this.#held.generation !== generation) {
       const { network, numbers } = this.#contents();
-      this.#held = { specs: new Map(network.vpcs.map((spec) => [spec.vpcId, spec])), numbers: new Map(numbers) };
+      const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
+      this.#held = { generation, specs, numbers: new Map(numbers) };
     }
     return this.#held;
   }
@@ -205,7 +211,7 @@ export class OvnDriver implements Driver {
     }
   }
   /** Tells the workloads what became of their interfaces. */
-  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Held): Promise<void> {
+  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Pick<Held, 'specs'>): Promise<void> {
     const now = interfacesOf(after.specs.values());
     for (const { host, portId } of this.#hosts.attachments()) {
       const [was, is] = [before.get(portId), now.get(portId)];
@@ -267,7 +273,7 @@ export class OvnDriver implements Driver {
     if (after.size === 0) return;
     const touched = this.#touched(held, after);
     const before = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
-    const next: Held = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
+    const next = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
     for (const [vpcId, spec] of after) {
       if (spec === null) {
         next.specs.delete(vpcId);
@@ -286,8 +292,8 @@ export class OvnDriver implements Driver {
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
     const hosts = new Set(this.#hostsOf(before));
-    const number = operations.length === 0 ? this.#config() : await this.#commit(operations);
-    this.#held = next;
+    const number = operations.length === 0 ? this.#config() : await this.#commit(held.generation, operations);
+    this.#held = { ...next, generation: operations.length === 0 ? held.generation : nextGeneration(held.generation) };
     const now = [...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? []);
     for (const host of this.#hostsOf(now)) hosts.add(host);
     await this.#fences.wait(after.keys(), number, hosts, cut);
@@ -306,18 +312,17 @@ export class OvnDriver implements Driver {
     return touched;
   }
 
-  #rowsOf({ specs, numbers }: Held, vpcId: VpcId): readonly WantedRow[] {
+  #rowsOf({ specs, numbers }: Pick<Held, 'specs' | 'numbers'>, vpcId: VpcId): readonly WantedRow[] {
     const spec = specs.get(vpcId);
     if (spec === undefined) return [];
     const numberOf = (id: VpcId): number => numbers.get(id) ?? 0;
     return rowsOf({ installationId: this.#installationId, spec, numberOf, remote: (id) => specs.get(id) });
   }
 
-  /** All of it, if nobody of this installation has written since the copy was read. @returns its configuration's number */
-  async #commit(operations: readonly Operation[]): Promise<number> {
-    const generation = this.#globalValue(this.#generationKey) ?? '0';
+  /** All of it, if nobody of this installation has written since that generation. @returns its configuration's number */
+  async #commit(generation: string, operations: readonly Operation[]): Promise<number> {
     const mine = ['map', [[this.#generationKey, generation]]];
-    const next = ['map', [[this.#generationKey, String(Number(generation) + 1)]]];
+    const next = ['map', [[this.#generationKey, nextGeneration(generation)]]];
     const table = 'NB_Global';
     const where = [['external_ids', 'includes', mine]];
     const results = await this.#north.transact([
@@ -344,6 +349,7 @@ export class OvnDriver implements Driver {
   repair(): Promise<readonly string[]> {
     return this.#serially(async () => {
       await this.#ready();
+      const generation = this.#globalValue(this.#generationKey) ?? '';
       const { damage, network } = this.#contents();
       const wanted = damage.flatMap((one) => one.wanted ?? []);
       const unwanted = damage.filter(
@@ -353,7 +359,7 @@ export class OvnDriver implements Driver {
       const operations = operationsFor(this.#north, wanted, unwanted);
       if (operations.length === 0) return [];
       try {
-        const number = await this.#commit(operations);
+        const number = await this.#commit(generation, operations);
         await this.#fences.wait(
           network.vpcs.map(({ vpcId }) => vpcId),
           number,
@@ -540,7 +546,7 @@ function takesAway(step: Step, before: VpcSpec | null): boolean {
 }
 
 /** One after the greatest, so that what a host has not forgotten yet does not meet another VPC; then the smallest free. */
-function freeNumber(...helds: readonly Held[]): number {
+function freeNumber(...helds: readonly Pick<Held, 'numbers'>[]): number {
   const taken = new Set(helds.flatMap(({ numbers }) => [...numbers.values()]));
   const greatest = Math.max(0, ...taken);
   if (greatest < mostNumber) return greatest + 1;
