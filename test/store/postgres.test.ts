@@ -14,7 +14,7 @@ import {
   StoreVersionError,
 } from '../../src/store/store.ts';
 import { entryOf, secretsOf } from '../ledger/writer.ts';
-import { PostgresServer, until } from './postgres-server.ts';
+import { startPostgres, until } from './postgres-server.ts';
 
 async function open(t: TestContext, url: string, ...rest: [options?: Parameters<typeof PostgresStore.open>[1]]) {
   const store = await PostgresStore.open(url, ...rest);
@@ -64,7 +64,7 @@ const some = fc.oneof(
 );
 
 test('any history leaves the same in it as in the one on SQLite: resources, journal, secrets, books', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   let n = 0;
   await fc.assert(
@@ -128,7 +128,7 @@ test('any history leaves the same in it as in the one on SQLite: resources, jour
 });
 
 test('of several writers one is first; who is overtaken has stored nothing, and may go on from there', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const url = await server.database('writers');
   const stores = await Promise.all([open(t, url), open(t, url), open(t, url)]);
@@ -149,7 +149,7 @@ test('of several writers one is first; who is overtaken has stored nothing, and 
 });
 
 test('connections are cut at random under eight writers: what was acknowledged is there, and nothing twice', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const url = await server.database('cuts');
   const stores = await Promise.all(Array.from({ length: 4 }, () => open(t, url, { mayLead: false })));
@@ -195,7 +195,7 @@ test('connections are cut at random under eight writers: what was acknowledged i
 });
 
 test('a store that is away says so at once, nothing is half done, and it goes on when it is back', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const store = await open(t, await server.database('away'));
   let news = 0;
@@ -224,7 +224,7 @@ test('a store that is away says so at once, nothing is half done, and it goes on
 });
 
 test('one leads; when its connection is cut or it is closed another does, and the books are the leader’s alone', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const url = await server.database('lead');
   const stores = [await PostgresStore.open(url), await PostgresStore.open(url)] as const;
@@ -263,7 +263,7 @@ test('one leads; when its connection is cut or it is closed another does, and th
 });
 
 test('a nonce is new once, whichever server is asked', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const url = await server.database('nonces');
   const [a, b] = [await open(t, url), await open(t, url)];
@@ -273,7 +273,7 @@ test('a nonce is new once, whichever server is asked', async (t) => {
 });
 
 test('a schema of another program or a newer version is refused with a sentence, and not touched', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const theirs = await server.database('theirs');
   await server.query('create schema unrelated');
