@@ -49,7 +49,7 @@ export class ClusterBed {
     this.#options = { hosts: 3, alone: false, ...options };
   }
 
-  /** Resolves once OVN knows every host. @throws Error naming what did not start; nothing is left then */
+  /** Resolves once every host has OVN's rules. @throws Error naming what did not start; nothing is left then */
   static async start(options: BedOptions): Promise<ClusterBed> {
     const bed = new ClusterBed(options);
     try {
@@ -119,16 +119,32 @@ export class ClusterBed {
     const south = new Ovsdb({
       remotes: this.southbound,
       database: 'OVN_Southbound',
-      tables: { SB_Global: ['nb_cfg'], Chassis: ['name'] },
+      tables: { SB_Global: ['nb_cfg'], Chassis_Private: ['nb_cfg'] },
+    });
+    const north = new Ovsdb({
+      remotes: this.northbound,
+      database: 'OVN_Northbound',
+      tables: { NB_Global: ['nb_cfg'] },
     });
     try {
-      await south.whenConnected(patience);
+      await Promise.all([south, north].map((client) => client.whenConnected(patience)));
       // A controller that starts before northd has made this row crashes.
       await until('northd', () => south.rows('SB_Global').size > 0);
       for (const host of this.hosts) this.startDaemon('controller', host);
-      await until('the hosts', () => south.rows('Chassis').size === this.hosts.length);
+      const mutations = [['nb_cfg', '+=', 1]];
+      await north.transact([{ op: 'mutate', table: 'NB_Global', where: [], mutations }]);
+      await until('the hosts', () => {
+        const proven = [...south.rows('Chassis_Private').values()].filter((row) => Number(row['nb_cfg']) > 0);
+        return proven.length === this.hosts.length;
+      });
     } finally {
       south.close();
+      north.close();
+    }
+    for (const host of this.hosts) {
+      // Without it a controller that restarts takes all flows away before it has the new ones. At the very first start
+      // there are none, and nothing to wait for.
+      this.vsctl(host, 'set', 'Open_vSwitch', '.', 'external_ids:ovn-ofctrl-wait-before-clear="5000"');
     }
   }
 
@@ -187,8 +203,6 @@ export class ClusterBed {
       'ovn-monitor-all': 'false',
       'ovn-remote-probe-interval': '30000',
       'ovn-openflow-probe-interval': '30',
-      // Without it a controller that restarts takes all flows away before it has the new ones.
-      'ovn-ofctrl-wait-before-clear': '5000',
     };
     const ids = Object.entries(settings).map(([key, value]) => `external_ids:${key}="${value}"`);
     this.vsctl(host, '--no-wait', 'init', '--', 'set', 'Open_vSwitch', '.', ...ids);
