@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import * as link from '../../kernel/link.ts';
 import { Netlink } from '../../kernel/netlink.ts';
 import { inside } from '../../kernel/netns.ts';
@@ -38,10 +38,11 @@ const bridge = 'br-int';
 const numberKey = 'ovn-nb-cfg';
 const portKey = 'isthmus:port';
 const noteKey = 'isthmus:note';
-/** With more cached decisions than this, forgetting all of them at once is dearer than two rounds of revalidation. */
-const manyFlows = 50_000;
-/** A purge sends every flow of every tenant through the slow path once: not more often than this, in milliseconds. */
-const purgePause = 1_000;
+/**
+ * A purge sends every flow of every tenant through the slow path once, and tenants bring purges about: no more cached
+ * decisions than this are forgotten in a second. With more, two rounds of revalidation are cheaper.
+ */
+const mostForgotten = 50_000;
 const daemonPatience = 10_000;
 
 const run = promisify(execFile);
@@ -61,7 +62,9 @@ export class OvsHost {
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
   readonly #told = new Map<PortId, string>();
   #proven = 0;
-  #lastPurge = 0;
+  /** How many may be forgotten now, and as of when. */
+  #allowance = mostForgotten;
+  #allowanceAt = performance.now();
   #barrier: Promise<number> | null = null;
   #reading: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -100,10 +103,12 @@ export class OvsHost {
     return Number(idsOf(this.#bridge())[numberKey] ?? 0);
   }
 
-  /** See `Hosts.fence`. Rejects when the local daemons do not answer. */
-  async fence(number: number, cut: boolean): Promise<number> {
+  /**
+   * See `Hosts.fence`. Rejects when the local daemons do not answer. Additions need the barrier as well: the datapath may
+   * remember that it dropped a packet that may pass now.
+   */
+  async fence(number: number): Promise<number> {
     await this.#reaches(number);
-    if (!cut) return this.installed;
     while (this.#proven < number) {
       // One barrier covers all that was installed when it began.
       this.#barrier ??= this.#forget().finally(() => {
@@ -133,18 +138,24 @@ export class OvsHost {
   async #forget(): Promise<number> {
     const number = this.installed;
     const socket = this.#controlSocket();
-    const cached = /\(current (\d+)\)/.exec(await askDaemon(socket, 'upcall/show', [], daemonPatience));
-    const soon = performance.now() - this.#lastPurge < purgePause && this.#lastPurge !== 0;
-    if (soon || Number(cached?.[1] ?? 0) > manyFlows) {
+    const [, cached = '0'] = /\(current (\d+)\)/.exec(await askDaemon(socket, 'upcall/show', [], daemonPatience)) ?? [];
+    if (this.#mayForget(Number(cached))) await askDaemon(socket, 'revalidator/purge', [], daemonPatience);
+    else {
       // The first may only end a round that began before the change.
       await askDaemon(socket, 'revalidator/wait', [], daemonPatience);
       await askDaemon(socket, 'revalidator/wait', [], daemonPatience);
-    } else {
-      this.#lastPurge = performance.now();
-      await askDaemon(socket, 'revalidator/purge', [], daemonPatience);
     }
     this.#proven = Math.max(this.#proven, number);
     return number;
+  }
+  #mayForget(flows: number): boolean {
+    const now = performance.now();
+    const gained = (mostForgotten * (now - this.#allowanceAt)) / 1000;
+    this.#allowance = Math.min(mostForgotten, this.#allowance + gained);
+    this.#allowanceAt = now;
+    if (flows > this.#allowance) return false;
+    this.#allowance -= flows;
+    return true;
   }
   #controlSocket(): string {
     const pid = readFileSync(join(this.#directory, 'ovs-vswitchd.pid'), 'utf8').trim();
@@ -312,7 +323,7 @@ export class OvsHost {
   async follow(spec: InterfaceSpec): Promise<void> {
     const row = this.#ours().get(spec.id);
     const note = row === undefined ? undefined : noteOf(row);
-    if (note === undefined) return;
+    if (note === undefined || isDeepStrictEqual(note.spec, spec)) return;
     const host = this.#inHost(() => new Netlink());
     try {
       const near = link.linkNamed(host, nameOf(spec.id));
