@@ -56,6 +56,7 @@ export class OvsHost {
   readonly #pairs: HostPairs;
   readonly #barrier: Barrier;
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
+  readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   readonly #told = new Map<PortId, AttachmentFact>();
   /** Those that are being taken off. */
   readonly #leaving = new Set<PortId>();
@@ -174,6 +175,10 @@ export class OvsHost {
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#listeners.push(listener);
   }
+  /** Called with the interface when its workload was taken off. */
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#detachedListeners.push(listener);
+  }
   #look(): void {
     const present = new Set(
       [...this.#database.rows('Interface').values()].filter(isPresent).map(({ name }) => String(name)),
@@ -186,6 +191,7 @@ export class OvsHost {
       this.#told.delete(portId);
       const ours = this.#leaving.has(portId) || fact.state === 'vanished';
       if (!ours) this.#tell({ ...fact, state: 'vanished', up: null });
+      else for (const listener of this.#detachedListeners) listener(portId);
     }
     for (const [portId, fact] of now) {
       if (this.#leaving.has(portId) || isDeepStrictEqual(this.#told.get(portId), fact)) continue;
