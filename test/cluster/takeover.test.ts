@@ -1,0 +1,130 @@
+/**
+ * What hosts owe is not forgotten when another server begins to write: on OVN's databases alone, with hosts that answer
+ * as the test says.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { AttachmentFact, Owed } from '../../src/dataplane/driver.ts';
+import { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
+import type { HostReading, Hosts } from '../../src/dataplane/ovn/hosts.ts';
+import type { PortId } from '../../src/model/ids.ts';
+import type { NetworkSpec } from '../../src/model/network-spec.ts';
+import { planFor } from '../contract/subjects.ts';
+import { twoSites } from '../wire/sketch.ts';
+import { cannotRun } from './ground.ts';
+
+/** The same hosts, as one server sees them. */
+class ToldHosts implements Hosts {
+  readonly #up: Set<string>;
+  readonly #ports: ReadonlyMap<PortId, string>;
+  readonly #listeners: ((host: string) => void)[] = [];
+  /** Configurations that hosts were asked to prove. */
+  readonly asked: string[] = [];
+  constructor(up: Set<string>, ports: ReadonlyMap<PortId, string>) {
+    this.#up = up;
+    this.#ports = ports;
+  }
+  connected(): ReadonlySet<string> {
+    return this.#up;
+  }
+  async fence(host: string, number: number, cut: boolean): Promise<number> {
+    if (!this.#up.has(host)) throw new Error('away');
+    this.asked.push(`${host} ${cut ? 'cut' : 'add'}`);
+    return number;
+  }
+  async meter(): Promise<HostReading> {
+    return { running: [], retired: [] };
+  }
+  attachments(): readonly (AttachmentFact & { readonly host: string })[] {
+    const fact = { state: 'attached', target: 'netns:w', device: 'eth0', mtu: 1442, up: true } as const;
+    return [...this.#ports].map(([portId, host]) => ({ ...fact, portId, host }));
+  }
+  async follow(): Promise<void> {}
+  async release(): Promise<void> {}
+  onConnected(listener: (host: string) => void): void {
+    this.#listeners.push(listener);
+  }
+  onAttachment(): void {}
+  onDetached(): void {}
+  async close(): Promise<void> {}
+  connect(host: string): void {
+    this.#up.add(host);
+    for (const listener of this.#listeners) listener(host);
+  }
+}
+
+/** Both databases of OVN, empty, without northd. */
+async function databases(t: TestContext): Promise<{ readonly northbound: string; readonly southbound: string }> {
+  const folder = mkdtempSync(join(tmpdir(), 'tk-'));
+  const sockets = ['nb', 'sb'].map((name) => {
+    const [file, socket] = [join(folder, `${name}.db`), join(folder, `${name}.sock`)];
+    execFileSync('ovsdb-tool', ['create', file, `/usr/share/ovn/ovn-${name}.ovsschema`]);
+    const control = `--unixctl=${join(folder, `${name}.ctl`)}`;
+    const args = ['--pdeathsig', 'KILL', 'ovsdb-server', file, `--remote=punix:${socket}`, control];
+    const server = spawn('setpriv', args, { stdio: 'ignore' });
+    t.after(() => void server.kill('SIGKILL'));
+    return socket;
+  });
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  while (!sockets.every((socket) => existsSync(socket))) await new Promise((resolve) => setTimeout(resolve, 10));
+  const [northbound, southbound] = sockets;
+  assert.ok(northbound !== undefined && southbound !== undefined);
+  return { northbound: `unix:${northbound}`, southbound: `unix:${southbound}` };
+}
+
+test('a server that takes over owes what the one before it owed', { skip: cannotRun }, async (t) => {
+  const { northbound, southbound } = await databases(t);
+  const { sketch, red, blue, r1, b1 } = twoSites();
+  const up = new Set(['h1', 'h3']);
+  const ports = new Map([
+    [r1, 'h1'],
+    [b1, 'h3'],
+  ]);
+  const server = (): { readonly driver: OvnDriver; readonly hosts: ToldHosts } => {
+    const hosts = new ToldHosts(up, ports);
+    const remotes = { northbound: [northbound], southbound: [southbound] };
+    const driver = new OvnDriver({ installationId: 'abcdef0123', ...remotes, hosts, fencePatience: 200 });
+    t.after(() => driver.close());
+    return { driver, hosts };
+  };
+  const become = async ({ driver }: { readonly driver: OvnDriver }, network: NetworkSpec): Promise<void> =>
+    driver.apply(await planFor(driver, network));
+  const behind = (owed: readonly Owed[]): readonly string[] =>
+    owed.flatMap(({ vpcId, notFencedOn }) => notFencedOn.map((host) => `${vpcId} ${host}`));
+
+  const [leader, standby] = [server(), server()];
+  await become(leader, sketch.network());
+  await standby.driver.observe(); // as every server does at its start, whether it leads or not
+  assert.deepEqual([leader.driver.owed(), standby.driver.owed()], [[], []], 'all hosts are there: nothing is owed');
+
+  up.delete('h3');
+  sketch.peer(red, blue, false);
+  await become(leader, sketch.network());
+  assert.deepEqual(behind(leader.driver.owed()), [`${blue} h3`, `${red} h3`]);
+  await leader.driver.close();
+
+  standby.hosts.asked.length = 0;
+  await standby.driver.observe();
+  assert.deepEqual(behind(standby.driver.owed()), [`${blue} h3`]);
+  assert.deepEqual(standby.hosts.asked, ['h1 cut'], 'a host that is there has proven it before anything is said');
+  await standby.driver.observe();
+  assert.deepEqual(standby.hosts.asked, ['h1 cut'], 'once is enough');
+
+  const caughtUp = new Promise<void>((resolve) => standby.driver.onOwedChange(resolve));
+  standby.hosts.connect('h3');
+  await caughtUp;
+  assert.deepEqual(standby.driver.owed(), []);
+  const before = standby.hosts.asked.length;
+  sketch.peer(red, blue, true);
+  await become(standby, sketch.network());
+  await standby.driver.observe();
+  assert.deepEqual(
+    standby.hosts.asked.slice(before).sort(),
+    ['h1 add', 'h3 add'],
+    'its own writes it need not inherit',
+  );
+});
