@@ -3,8 +3,9 @@
  * as the test says.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -57,45 +58,67 @@ class ToldHosts implements Hosts {
   }
 }
 
-/** Both databases of OVN, empty, without northd. */
-async function databases(t: TestContext): Promise<{ readonly northbound: string; readonly southbound: string }> {
+interface Database {
+  readonly remote: string;
+  readonly file: string;
+  start(): Promise<void>;
+  kill(): Promise<void>;
+}
+/** One of OVN's databases, empty; without northd. */
+async function database(t: TestContext, name: 'nb' | 'sb'): Promise<Database> {
   const folder = mkdtempSync(join(tmpdir(), 'tk-'));
-  const sockets = ['nb', 'sb'].map((name) => {
-    const [file, socket] = [join(folder, `${name}.db`), join(folder, `${name}.sock`)];
-    execFileSync('ovsdb-tool', ['create', file, `/usr/share/ovn/ovn-${name}.ovsschema`]);
-    const control = `--unixctl=${join(folder, `${name}.ctl`)}`;
+  const [file, socket] = [join(folder, 'it.db'), join(folder, 'it.sock')];
+  execFileSync('ovsdb-tool', ['create', file, `/usr/share/ovn/ovn-${name}.ovsschema`]);
+  let server: ChildProcess | null = null;
+  const kill = async (): Promise<void> => {
+    server?.kill('SIGKILL');
+    if (server !== null && server.exitCode === null && server.signalCode === null) await once(server, 'exit');
+    server = null;
+    rmSync(socket, { force: true });
+  };
+  const start = async (): Promise<void> => {
+    const control = `--unixctl=${join(folder, 'it.ctl')}`;
     const args = ['--pdeathsig', 'KILL', 'ovsdb-server', file, `--remote=punix:${socket}`, control];
-    const server = spawn('setpriv', args, { stdio: 'ignore' });
-    t.after(() => void server.kill('SIGKILL'));
-    return socket;
+    server = spawn('setpriv', args, { stdio: 'ignore' });
+    while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+  t.after(async () => {
+    await kill();
+    rmSync(folder, { recursive: true, force: true });
   });
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  while (!sockets.every((socket) => existsSync(socket))) await new Promise((resolve) => setTimeout(resolve, 10));
-  const [northbound, southbound] = sockets;
-  assert.ok(northbound !== undefined && southbound !== undefined);
-  return { northbound: `unix:${northbound}`, southbound: `unix:${southbound}` };
+  await start();
+  return { remote: `unix:${socket}`, file, start, kill };
 }
 
-test('a server that takes over owes what the one before it owed', { skip: cannotRun }, async (t) => {
-  const { northbound, southbound } = await databases(t);
-  const { sketch, red, blue, r1, b1 } = twoSites();
+/** Two joined VPCs with a workload on a host each, and servers that may write them. */
+async function region(t: TestContext) {
+  const [north, south] = [await database(t, 'nb'), await database(t, 'sb')];
+  const sites = twoSites();
   const up = new Set(['h1', 'h3']);
   const ports = new Map([
-    [r1, 'h1'],
-    [b1, 'h3'],
+    [sites.r1, 'h1'],
+    [sites.b1, 'h3'],
   ]);
-  const server = (): { readonly driver: OvnDriver; readonly hosts: ToldHosts } => {
+  const server = (): Server => {
     const hosts = new ToldHosts(up, ports);
-    const remotes = { northbound: [northbound], southbound: [southbound] };
+    const remotes = { northbound: [north.remote], southbound: [south.remote] };
     const driver = new OvnDriver({ installationId: 'abcdef0123', ...remotes, hosts, fencePatience: 200 });
     t.after(() => driver.close());
     return { driver, hosts };
   };
-  const become = async ({ driver }: { readonly driver: OvnDriver }, network: NetworkSpec): Promise<void> =>
-    driver.apply(await planFor(driver, network));
-  const behind = (owed: readonly Owed[]): readonly string[] =>
-    owed.flatMap(({ vpcId, notFencedOn }) => notFencedOn.map((host) => `${vpcId} ${host}`));
+  return { ...sites, up, north, server };
+}
+interface Server {
+  readonly driver: OvnDriver;
+  readonly hosts: ToldHosts;
+}
+const become = async ({ driver }: Server, network: NetworkSpec): Promise<void> =>
+  driver.apply(await planFor(driver, network));
+const behind = (owed: readonly Owed[]): readonly string[] =>
+  owed.flatMap(({ vpcId, notFencedOn }) => notFencedOn.map((host) => `${vpcId} ${host}`));
 
+test('a server that takes over owes what the one before it owed', { skip: cannotRun }, async (t) => {
+  const { sketch, red, blue, up, server } = await region(t);
   const [leader, standby] = [server(), server()];
   await become(leader, sketch.network());
   await standby.driver.observe(); // as every server does at its start, whether it leads or not
@@ -127,4 +150,32 @@ test('a server that takes over owes what the one before it owed', { skip: cannot
     ['h1 add', 'h3 add'],
     'its own writes it need not inherit',
   );
+});
+
+test('a database that came back from a backup gives no number again that hosts have proven', {
+  skip: cannotRun,
+}, async (t) => {
+  const { sketch, red, blue, north, server } = await region(t);
+  const one = server();
+  await become(one, sketch.network());
+  const backup = readFileSync(north.file);
+  for (const live of [false, true, false, true]) {
+    sketch.peer(red, blue, live);
+    await become(one, sketch.network());
+  }
+  await north.kill();
+  writeFileSync(north.file, backup);
+  await north.start();
+  one.hosts.asked.length = 0;
+  sketch.peer(red, blue, false);
+  // It is connected again when it says so.
+  for (let tries = 0; ; tries++) {
+    try {
+      await become(one, sketch.network());
+      break;
+    } catch (error) {
+      if (tries === 20) throw error;
+    }
+  }
+  assert.deepEqual([...new Set(one.hosts.asked)].sort(), ['h1 cut', 'h3 cut'], 'the cut is proven, not believed');
 });
