@@ -14,7 +14,7 @@ import { Region } from '../../src/region/region.ts';
 import type { Outcome, Principal } from '../../src/region/service.ts';
 import type { Command } from '../../src/rules/commands.ts';
 import { PostgresStore } from '../../src/store/postgres.ts';
-import { PostgresServer, until } from './postgres-server.ts';
+import { startPostgres, until } from './postgres-server.ts';
 
 interface Server {
   readonly region: Region;
@@ -45,7 +45,7 @@ const vpc = (name: string, n: number): Command => {
 };
 
 test('what one writes the others read; the journal has no gap, and nothing is done twice', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('together');
   const driver = new FakeDriver(); // the plane that they share
@@ -89,7 +89,7 @@ test('what one writes the others read; the journal has no gap, and nothing is do
 });
 
 test('a reply waits for the leader’s fence; when the leader goes another takes over, and nothing is lost', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('takeover');
   const driver = new FakeDriver();
@@ -125,7 +125,7 @@ test('a reply waits for the leader’s fence; when the leader goes another takes
 });
 
 test('without the store reads go on and writes are refused; with it they go on, on every server', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('lost');
   const servers = [await startServer(t, url), await startServer(t, url)] as const;
@@ -149,7 +149,7 @@ test('without the store reads go on and writes are refused; with it they go on, 
 });
 
 test('a server that was away for longer than the journal remembers reads the whole anew', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('gap');
   const a = await startServer(t, url);
