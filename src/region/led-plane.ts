@@ -69,7 +69,8 @@ export class LedPlane implements Plane {
     if (update.full) this.#told = true;
     this.#report = result;
     await this.#publish();
-    return result;
+    // What hosts owe may have changed meanwhile, and was told: that is not to be overwritten with what was before.
+    return { ...result, owed: this.#report.owed };
   }
 
   #publish(): Promise<void> {
