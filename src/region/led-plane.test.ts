@@ -64,3 +64,22 @@ test('a host that catches up while its debt is published is not owed afterwards'
   await store.arrive();
   assert.deepEqual(store.reports.at(-1)?.owed, [], 'the others read it as well');
 });
+
+test('who begins to lead takes over what was owed, once', async (t) => {
+  const debt: Owed = { vpcId: 'vpc-gone' as VpcId, notFencedOn: ['h3'], notInstalledOn: [] };
+  const inherited: (readonly Owed[])[] = [];
+  const driver = Object.assign(new FakeDriver(), {
+    owed: () => inherited.flat(),
+    inherit: async (owed: readonly Owed[]) => void inherited.push(owed),
+  });
+  const store = new SlowStore();
+  store.reports.push({ revision: 7, failed: [], owed: [debt] });
+  const plane = new LedPlane(new Reconciler(driver, { driftInterval: 0 }), store);
+  t.after(() => plane.close());
+  for (const full of [true, false]) {
+    const synced = plane.sync({ revision: 8, full, vpcs: [], removed: [] });
+    await store.arrive();
+    assert.deepEqual((await synced).owed, [debt]);
+  }
+  assert.deepEqual(inherited, [[debt]]);
+});

@@ -390,6 +390,17 @@ export class OvnDriver implements Driver {
   owed(): readonly Owed[] {
     return this.#fences.owed();
   }
+  inherit(owed: readonly Owed[]): Promise<void> {
+    return this.#serially(async () => {
+      await this.#ready();
+      // Whatever configuration it was that they owe, this one comes after it.
+      const number = this.#config();
+      for (const { vpcId, notFencedOn, notInstalledOn } of owed) {
+        this.#fences.owe([vpcId], number, new Set([...notFencedOn, ...notInstalledOn]));
+      }
+      await this.#fences.wait([], number, new Set(owed.flatMap(({ notFencedOn }) => notFencedOn)), true);
+    });
+  }
   onOwedChange(listener: () => void): void {
     this.#fences.onOwedChange(listener);
   }
