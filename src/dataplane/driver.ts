@@ -223,6 +223,8 @@ export interface Driver {
   detach(portId: PortId): Promise<void>;
   /** Called when an attachment changes without a call of ours (its namespace died, its end was deleted). */
   onAttachmentChange(listener: (fact: AttachmentFact) => void): void;
+  /** Of a driver that neither attaches nor detaches by itself: called when a workload was taken off. */
+  onDetached?(listener: (portId: PortId) => void): void;
   /** Stops watching; leaves the network running. */
   close(): Promise<void>;
   /** Removes every trace of this installation from the plane. */

@@ -4,14 +4,14 @@
  * again only afterwards, for up to a second.
  *
  * Forgetting everything at once is quick for who waits, and dear for everybody else: each flow of every tenant goes
- * through the slow path once. As a tenant can bring a fence about as often as he likes, it happens at most once in
- * `purgePause`, and not where many flows would pay for it. Otherwise two whole rounds of revalidation do the same.
+ * through the slow path once. As a tenant can bring fences about as often as he likes, what may be forgotten so has a
+ * measure. Beyond it two whole rounds of revalidation do the same: they take a second, and nobody else pays for it.
  */
 
-/** With more cached decisions than this, forgetting all of them at once is dearer than two rounds of revalidation. */
-const manyFlows = 50_000;
-/** Milliseconds between two times that everything is forgotten at once. */
-const purgePause = 1_000;
+/** Cached decisions that may be forgotten at once in a second, all times in it together. */
+const mostForgotten = 50_000;
+/** What each time costs besides. */
+const eachForgets = 500;
 
 export interface BarrierPlace {
   /** The configuration that is installed now. */
@@ -26,11 +26,14 @@ export interface BarrierPlace {
 export class Barrier {
   readonly #place: BarrierPlace;
   #proven = 0;
-  #lastPurge: number | undefined;
+  /** How many may be forgotten now, and as of when. */
+  #allowance = mostForgotten;
+  #allowanceAt: number;
   #running: Promise<void> | null = null;
 
   constructor(place: BarrierPlace) {
     this.#place = place;
+    this.#allowanceAt = place.now();
   }
 
   /**
@@ -62,12 +65,20 @@ export class Barrier {
   async #run(): Promise<void> {
     const number = this.#place.installed();
     const { ask } = this.#place;
-    const cached = flowsIn(await ask('upcall/show'));
-    if (this.#untilPurge() > 0 || cached > manyFlows) await this.#revalidate();
-    else await this.#purge();
+    const cost = eachForgets + flowsIn(await ask('upcall/show'));
+    if (this.#mayForget(cost)) await ask('revalidator/purge');
+    else await this.#revalidate(cost);
     this.#proven = Math.max(this.#proven, number);
   }
-  async #revalidate(): Promise<void> {
+  #mayForget(cost: number): boolean {
+    const now = this.#place.now();
+    this.#allowance = Math.min(mostForgotten, this.#allowance + (mostForgotten * (now - this.#allowanceAt)) / 1000);
+    this.#allowanceAt = now;
+    if (cost > this.#allowance) return false;
+    this.#allowance -= cost;
+    return true;
+  }
+  async #revalidate(cost: number): Promise<void> {
     const { ask, pause } = this.#place;
     try {
       // The first may only end a round that began before the change.
@@ -76,17 +87,10 @@ export class Barrier {
     } catch (error) {
       // With datapaths of two kinds on one host, Open vSwitch cannot wait for a round.
       if (!/multiple udpifs/.test(String(error))) throw error;
-      await pause(this.#untilPurge());
-      await this.#purge();
+      await pause((Math.min(cost, mostForgotten) * 1000) / mostForgotten);
+      this.#mayForget(Math.min(cost, mostForgotten));
+      await ask('revalidator/purge');
     }
-  }
-  async #purge(): Promise<void> {
-    this.#lastPurge = this.#place.now();
-    await this.#place.ask('revalidator/purge');
-  }
-  /** Milliseconds for which there may be no other. */
-  #untilPurge(): number {
-    return this.#lastPurge === undefined ? 0 : Math.max(0, this.#lastPurge + purgePause - this.#place.now());
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Which host has proven what. A change is over when every host that has an interface of a VPC it touched has installed it
- * and, where it took something away, has forgotten what it had decided before. A host that cannot be reached is named, not
- * waited for for ever; what it owes is remembered until it has caught up.
+ * and forgotten what it had decided before. A host that cannot be reached is named, not waited for for ever; what it owes
+ * is remembered until it has caught up.
  */
 import type { VpcId } from '../../model/ids.ts';
 import type { Owed } from '../driver.ts';
@@ -15,34 +15,34 @@ const defaultGrace = 500;
 const firstPause = 100;
 const longestPause = 2_000;
 
-/** 'cut': installed, and nothing decided before is remembered. 'add': installed. */
+/** Whether something was taken away, or only added. */
 type Kind = 'cut' | 'add';
 const kinds = ['cut', 'add'] as const;
 type PerKind<T> = { readonly [K in Kind]: T };
 
 interface HostState {
   /** The configuration that it has proven. */
-  readonly proven: { [K in Kind]: number };
+  proven: number;
   /** What it is asked to prove. */
   readonly target: { [K in Kind]: number };
   /** What a change did not get from it in time, by VPC: the newest configuration of each. */
   readonly debts: PerKind<Map<VpcId, number>>;
   /** What it failed to prove in time last: until it has, nobody waits for it. */
-  readonly late: { [K in Kind]: number };
+  late: number;
   /** Which of the loops that ask it is the one that counts. */
   turn: number;
   asking: boolean;
 }
 
 const fresh = (): HostState => ({
-  proven: { cut: 0, add: 0 },
+  proven: 0,
   target: { cut: 0, add: 0 },
   debts: { cut: new Map(), add: new Map() },
-  late: { cut: 0, add: 0 },
+  late: 0,
   turn: 0,
   asking: false,
 });
-const isLate = ({ late, proven }: HostState): boolean => kinds.some((kind) => proven[kind] < late[kind]);
+const isLate = ({ late, proven }: HostState): boolean => proven < late;
 
 export class Fences {
   readonly #hosts: Pick<Hosts, 'connected' | 'fence' | 'onConnected'>;
@@ -92,7 +92,7 @@ export class Fences {
     const vpcs = [...vpcIds];
     for (const host of hosts) {
       const state = this.#state(host);
-      if (state.proven.cut < number) this.#record(state, vpcs, number, 'cut');
+      if (state.proven < number) this.#record(state, vpcs, number, 'cut');
     }
     this.#aim(number, hosts, 'cut');
     if (hosts.size > 0) this.#tell();
@@ -124,7 +124,7 @@ export class Fences {
     const missing = (): readonly (readonly [string, HostState])[] =>
       [...hosts].flatMap((host) => {
         const state = this.#states.get(host);
-        return state === undefined || state.proven[kind] >= number ? [] : [[host, state] as const];
+        return state === undefined || state.proven >= number ? [] : [[host, state] as const];
       });
     while (!this.#closed) {
       const connected = this.#hosts.connected();
@@ -141,7 +141,7 @@ export class Fences {
     for (const [, state] of still) {
       this.#record(state, vpcs, number, kind);
       // The first number that it failed at stands: else one that follows slowly would be late for ever.
-      if (!isLate(state)) state.late[kind] = number;
+      if (!isLate(state)) state.late = number;
     }
     this.count++;
     this.seconds += (performance.now() - began) / 1000;
@@ -174,10 +174,11 @@ export class Fences {
     const mine = (): boolean => !this.#closed && state.turn === turn && this.#states.get(host) === state;
     let pause = firstPause;
     while (mine() && this.#hosts.connected().has(host)) {
-      const kind = kinds.find((one) => state.proven[one] < state.target[one]);
-      if (kind === undefined) break;
+      const { cut, add } = state.target;
+      const target = Math.max(cut, add);
+      if (state.proven >= target) break;
       try {
-        this.#prove(state, await this.#hosts.fence(host, state.target[kind], kind === 'cut'), kind);
+        this.#prove(state, await this.#hosts.fence(host, target, cut > state.proven));
         pause = firstPause;
       } catch {
         await new Promise((resolve) => setTimeout(resolve, pause).unref());
@@ -187,14 +188,12 @@ export class Fences {
     if (state.turn === turn) state.asking = false;
   }
 
-  #prove(state: HostState, number: number, kind: Kind): void {
-    // What is forgotten is installed too.
-    const shown = kind === 'cut' ? kinds : (['add'] as const);
+  #prove(state: HostState, number: number): void {
+    state.proven = Math.max(state.proven, number);
     let paid = false;
-    for (const one of shown) {
-      state.proven[one] = Math.max(state.proven[one], number);
-      for (const [vpcId, debt] of state.debts[one]) {
-        if (debt <= state.proven[one]) paid = state.debts[one].delete(vpcId) || paid;
+    for (const kind of kinds) {
+      for (const [vpcId, debt] of state.debts[kind]) {
+        if (debt <= state.proven) paid = state.debts[kind].delete(vpcId) || paid;
       }
     }
     this.#wake();
