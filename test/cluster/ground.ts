@@ -21,6 +21,7 @@ import type { NetworkSpec } from '../../src/model/network-spec.ts';
 import { type Ending, cannotRun as noRoot } from '../wire/lab.ts';
 import { byHand, probePort, Workload } from '../wire/workload.ts';
 import { LocalHosts } from './local-hosts.ts';
+import { OvnTrace } from './ovn-trace.ts';
 
 const missing = noRoot === false && process.env['CI'] !== 'true' ? bedMissing() : [];
 /** Why a bed cannot be made here, for `test`'s option `skip`; never a reason under CI. */
@@ -59,6 +60,7 @@ export class Ground {
   readonly #south: Ovsdb;
   #hosts: LocalHosts;
   #driver: OvnDriver;
+  #trace: Promise<OvnTrace> | undefined;
   #next = 0;
   #shots = 0;
   /** Probes that somebody received whom nobody expected to; empty at the end, or the test fails. */
@@ -122,6 +124,11 @@ export class Ground {
     });
   }
 
+  /** OVN's own tracer; started when first asked for. */
+  ovnTrace(): Promise<OvnTrace> {
+    this.#trace ??= OvnTrace.start(this.bed);
+    return this.#trace;
+  }
   get driver(): OvnDriver {
     return this.#driver;
   }
@@ -234,7 +241,11 @@ export class Ground {
       { op: 'select', table: 'NB_Global', where: [], columns: ['nb_cfg'] },
     ]);
     const [row] = (selected?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
-    await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0, false)));
+    await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0)));
+  }
+  /** Resolves once what was sent is in the counts: forgetting a decision books what it has carried. */
+  async counted(): Promise<void> {
+    for (const host of this.bed.hosts) this.bed.appctl(host, 'ovs-vswitchd', 'revalidator/purge');
   }
   /** The newest configuration: it grows with each write. */
   get configuration(): number {
@@ -308,6 +319,7 @@ export class Ground {
     const hosts = this.bed.hosts.map((host) => this.bed.namespace(host));
     this.#receive(new Map(), []);
     try {
+      (await this.#trace)?.stop();
       for (const workload of this.#workloads) workload.close();
       await this.#driver.close();
       for (const agent of this.#agents.values()) agent.close();

@@ -39,8 +39,8 @@ export class LocalHosts implements Hosts {
   connected(): ReadonlySet<string> {
     return new Set([...this.#agents.keys()].filter((host) => !this.#away.has(host)));
   }
-  async fence(host: string, number: number, cut: boolean): Promise<number> {
-    return this.#agent(host).fence(number, cut);
+  async fence(host: string, number: number): Promise<number> {
+    return this.#agent(host).fence(number);
   }
   async meter(host: string, request: MeterRequest): Promise<HostReading> {
     return this.#agent(host).meter(request);

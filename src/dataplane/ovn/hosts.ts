@@ -8,6 +8,8 @@ import type { AttachmentFact, HalfReading } from '../driver.ts';
 
 /** What an agent is asked for when counts are read. */
 export interface MeterRequest {
+  /** Of the plane: counts of another one are forgotten. */
+  readonly epoch: string;
   /** The halves that exist, and the flow cookies of those that carry packets now: 8 hexadecimal digits, or ''. */
   readonly halves: readonly (readonly [HalfId, cookie: string])[];
   /** Lives that are booked for good. */
@@ -22,8 +24,9 @@ export interface Hosts {
   /** Names of the hosts that can be asked now: the chassis names that OVN knows them by. */
   connected(): ReadonlySet<string>;
   /**
-   * Resolves once the host has installed this configuration (`nb_cfg`).
-   * @param cut also that nothing decided before it is remembered in the host's datapath
+   * Resolves once the host has installed this configuration (`nb_cfg`), and nothing decided before it is remembered in
+   * its datapath.
+   * @param cut whether something was taken away
    * @returns the configuration that is proven, this one or a later one
    * @throws when the host cannot be asked any more
    */
