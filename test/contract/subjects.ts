@@ -1,6 +1,6 @@
 /** A data plane under the contract: a driver, workloads on it, and packets. One for each driver. */
 import { diff } from '../../src/dataplane/diff.ts';
-import type { AttachRequest, Driver, Plan } from '../../src/dataplane/driver.ts';
+import type { AttachmentFact, AttachRequest, Driver, Plan } from '../../src/dataplane/driver.ts';
 import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
 import type { PortId, VpcId } from '../../src/model/ids.ts';
@@ -13,12 +13,21 @@ export const tight = { interfaces: 4, addresses: 8, routeTables: 4, halves: 4 } 
 
 export interface Subject {
   readonly driver: Driver;
+  /** The plane knows a peering as one object: it carries both ways or none. */
+  readonly joinsPairs: boolean;
+  /** The plane counts every exit for the interface that sent. */
+  readonly countsExits: boolean;
   /** @returns the plan that was carried out */
   become(wanted: NetworkSpec): Promise<Plan>;
   /** @param of a workload of its own by default */
   attach(portId: PortId, of?: Partial<Pick<AttachRequest, 'device' | 'mtu'>>): Promise<void>;
   forget(portId: PortId): void;
+  /** What root asks for, without a workload of this test. */
+  request(request: AttachRequest): Promise<AttachmentFact>;
+  detach(portId: PortId): Promise<void>;
   send(from: PortId, to: Address): Promise<Probe>;
+  /** Resolves once what was sent is in the counts. */
+  counted(): Promise<void>;
   /** Ends the driver as a restart of its process does, and opens it again. @param of.purged it has ended already */
   reopen(of?: { readonly purged: boolean }): Promise<Driver>;
 }
@@ -44,7 +53,12 @@ export const fake: MakeSubject = async (_ending, room) => {
     attach: async (portId, of = {}) => {
       await driver.attach({ portId, target: { kind: 'netns', name: portId }, ...of });
     },
+    joinsPairs: false,
+    countsExits: true,
     forget: () => {},
+    request: (request) => driver.attach(request),
+    detach: (portId) => driver.detach(portId),
+    counted: async () => {},
     send: async (from, to) => {
       const spec = new PlaneView((await driver.observe()).network).interface(from)?.spec;
       const source = spec?.addresses.find(({ address, primary }) => primary && familyOf(address) === familyOf(to));
@@ -70,7 +84,15 @@ export const ebpf: MakeSubject = async (ending, room) => {
     attach: async (portId, of) => {
       await lab.attach(portId, of);
     },
+    joinsPairs: false,
+    countsExits: true,
     forget: (portId) => lab.forget(portId),
+    request: (request) => lab.driver.attach(request),
+    detach: async (portId) => {
+      await lab.driver.detach(portId);
+      lab.forget(portId);
+    },
+    counted: async () => {},
     send: (from, to) => lab.sendProbe(from, to),
     reopen: ({ purged } = { purged: false }) => lab.reopen({}, !purged),
   };

@@ -5,6 +5,7 @@ import {
   addressAt,
   compareAddresses,
   comparePrefixes,
+  containsAddress,
   familyOf,
   type Mac,
   macOf,
@@ -88,7 +89,8 @@ export class Sketch {
     const mac: Mac = site.ports.get(id)?.mac ?? macOf((0xaan << 32n) | this.#macs++);
     const place = (text: string, isPrimary: boolean) => {
       const at = address(text);
-      const cidr = site.cidrs.find((own) => familyOf(own) === familyOf(at)) ?? prefix('0.0.0.0/0');
+      const alike = site.cidrs.filter((own) => familyOf(own) === familyOf(at));
+      const cidr = alike.find((own) => containsAddress(own, at)) ?? alike[0] ?? prefix('0.0.0.0/0');
       return { address: at, primary: isPrimary, gateway: addressAt(cidr, 1), prefixLength: rangeOf(cidr).length };
     };
     const addresses = [

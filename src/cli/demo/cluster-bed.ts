@@ -4,11 +4,14 @@
  * partition can cut the one and leave the other. Every daemon is a child of this process, works in the bed's folder, and
  * ends with this process, however that ends. The datapath runs in user space: no kernel module is needed.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Ovsdb } from '../../dataplane/ovn/ovsdb.ts';
+import { Daemons, lastLines } from './daemons.ts';
+
+const run = promisify(execFile);
 
 const needed = [
   ...['ovsdb-tool', 'ovsdb-server', 'ovs-vswitchd', 'ovs-vsctl', 'ovs-ofctl', 'ovs-appctl'],
@@ -25,7 +28,16 @@ const underlayMtu = 1600;
 export const bedMtu = underlayMtu - 58;
 const management = '10.99.0';
 const underlay = '192.168.77';
-const patience = 60_000;
+const patience = 30_000;
+/** Bytes of a unix socket's path. */
+const longestPath = 107;
+const commandPatience = 30_000;
+
+const databases = [
+  ['nb', 'OVN_Northbound', 6643],
+  ['sb', 'OVN_Southbound', 6644],
+] as const;
+const tunnelMac = (host: number): string => `0a:77:00:00:00:${host.toString(16).padStart(2, '0')}`;
 
 export type DaemonName = 'nb' | 'sb' | 'northd' | 'controller' | 'vswitchd' | 'ovsdb';
 
@@ -42,20 +54,22 @@ export interface BedOptions {
 
 export class ClusterBed {
   readonly #options: Required<BedOptions>;
-  readonly #daemons = new Map<string, ChildProcess>();
+  readonly #daemons = new Daemons();
   readonly #namespaces: string[] = [];
+  readonly #atExit = (): void => this.#deleteNamespaces();
 
   private constructor(options: BedOptions) {
     this.#options = { hosts: 3, alone: false, ...options };
+    process.once('exit', this.#atExit);
   }
 
-  /** Resolves once OVN knows every host. @throws Error naming what did not start; nothing is left then */
+  /** Resolves once every host has OVN's rules. @throws Error naming what did not start; nothing is left then */
   static async start(options: BedOptions): Promise<ClusterBed> {
     const bed = new ClusterBed(options);
     try {
       await bed.#build();
     } catch (error) {
-      await bed.stop();
+      await bed.stop().catch(() => {});
       throw error;
     }
     return bed;
@@ -95,89 +109,121 @@ export class ClusterBed {
   }
 
   async #build(): Promise<void> {
-    const ip = (...args: readonly string[]): void => {
-      execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: 10_000 });
-    };
-    const add = (name: string): void => {
-      ip('netns', 'add', name);
+    const [socket = ''] = this.northbound;
+    if (socket.length - 'unix:'.length > longestPath) {
+      throw new Error(`the bed did not start: ${this.#options.folder} is too long for sockets in it`);
+    }
+    for (const name of [this.#switch, ...this.hosts.map((host) => this.namespace(host))]) {
+      execFileSync('ip', ['netns', 'add', name], { stdio: ['ignore', 'ignore', 'pipe'], timeout: commandPatience });
       this.#namespaces.push(name);
-    };
-    add(this.#switch);
-    for (const name of ['mgmt', 'under']) {
-      this.ip(this.#switch, 'link', 'add', name, 'mtu', String(underlayMtu), 'type', 'bridge');
-      this.ip(this.#switch, 'link', 'set', name, 'up');
     }
-    for (const host of this.hosts) {
-      add(this.namespace(host));
-      this.#wire(host);
-      mkdirSync(this.folder(host), { recursive: true });
-    }
-    for (const host of this.#members) this.#createDatabases(host);
-    for (const host of this.#members) for (const name of ['nb', 'sb'] as const) this.startDaemon(name, host);
-    await Promise.all(this.hosts.map((host) => this.#openVSwitch(host)));
+    this.#wire();
+    await Promise.all(
+      this.hosts.map(async (host) => {
+        mkdirSync(this.folder(host), { recursive: true });
+        if (this.#members.includes(host)) {
+          await Promise.all(
+            databases.map(([name, database, raft]) => this.#createDatabase(host, name, database, raft)),
+          );
+          for (const [name] of databases) this.startDaemon(name, host);
+        }
+        await this.#openVSwitch(host);
+      }),
+    );
+    for (const host of this.hosts) this.knowNeighbours(host);
     for (const host of this.#members) this.startDaemon('northd', host);
     const south = new Ovsdb({
       remotes: this.southbound,
       database: 'OVN_Southbound',
-      tables: { SB_Global: ['nb_cfg'], Chassis: ['name'] },
+      tables: { SB_Global: ['nb_cfg'], Chassis_Private: ['nb_cfg'] },
+    });
+    const north = new Ovsdb({
+      remotes: this.northbound,
+      database: 'OVN_Northbound',
+      tables: { NB_Global: ['nb_cfg'] },
     });
     try {
-      await south.whenConnected(patience);
+      await Promise.all([south, north].map((client) => client.whenConnected(patience)));
       // A controller that starts before northd has made this row crashes.
-      await until('northd', () => south.rows('SB_Global').size > 0);
+      await this.#until('northd', () => south.rows('SB_Global').size > 0);
       for (const host of this.hosts) this.startDaemon('controller', host);
-      await until('the hosts', () => south.rows('Chassis').size === this.hosts.length);
+      const mutations = [['nb_cfg', '+=', 1]];
+      await north.transact([{ op: 'mutate', table: 'NB_Global', where: [], mutations }]);
+      await this.#until('the hosts', () => {
+        const proven = [...south.rows('Chassis_Private').values()].filter((row) => Number(row['nb_cfg']) > 0);
+        return proven.length === this.hosts.length;
+      });
     } finally {
       south.close();
+      north.close();
+    }
+    for (const host of this.hosts) {
+      // Without it a controller that restarts takes all flows away before it has the new ones. At the very first start
+      // there are none, and nothing to wait for.
+      this.vsctl(host, 'set', 'Open_vSwitch', '.', 'external_ids:ovn-ofctrl-wait-before-clear="5000"');
     }
   }
 
-  #wire(host: number): void {
-    const namespace = this.namespace(host);
-    this.ip(namespace, 'link', 'set', 'lo', 'up');
-    for (const [device, end, bridge] of [
-      ['mgmt0', `m${host}`, 'mgmt'],
-      ['phys0', `p${host}`, 'under'],
-    ] as const) {
-      const mtu = ['mtu', String(underlayMtu)];
-      this.ip(
-        this.#switch,
-        ...['link', 'add', end, ...mtu, 'type', 'veth', 'peer', 'name', device, ...mtu, 'netns', namespace],
-      );
-      this.ip(this.#switch, 'link', 'set', end, 'master', bridge, 'up');
-      this.ip(namespace, 'link', 'set', device, 'up');
-    }
-    this.ip(namespace, 'addr', 'add', `${management}.${host}/24`, 'dev', 'mgmt0');
-    for (const [where, device] of [
-      [namespace, 'phys0'],
-      [this.#switch, `p${host}`],
-    ] as const) {
-      this.#in(where, 'ethtool', '-K', device, ...'tx off gso off tso off gro off'.split(' '));
+  /** @throws Error when it takes too long, or a daemon falls meanwhile */
+  async #until(what: string, ready: () => boolean): Promise<void> {
+    for (const end = performance.now() + patience; !ready(); ) {
+      const [fallen] = this.#daemons.fallen;
+      if (fallen !== undefined) throw new Error(`the bed did not start: ${fallen}`);
+      if (performance.now() > end) throw new Error(`the bed did not start: gave up waiting for ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 
-  #createDatabases(host: number): void {
-    for (const [name, database, raft] of [
-      ['nb', 'OVN_Northbound', 6643],
-      ['sb', 'OVN_Southbound', 6644],
-    ] as const) {
-      const file = join(this.folder(host), `${name}.db`);
-      const schema = `/usr/share/ovn/ovn-${name}.ovsschema`;
-      const own = `tcp:${management}.${host}:${raft}`;
-      const args = this.#options.alone
-        ? ['create', file, schema]
-        : host === 1
-          ? ['create-cluster', file, schema, own]
-          : ['join-cluster', file, database, own, `tcp:${management}.1:${raft}`];
-      execFileSync('ovsdb-tool', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  /** Two bridges, and each host plugged into both. */
+  #wire(): void {
+    const mtu = `mtu ${underlayMtu}`;
+    this.#batch(
+      this.#switch,
+      ...['mgmt', 'under'].flatMap((name) => [`link add ${name} ${mtu} type bridge`, `link set ${name} up`]),
+      ...this.hosts.flatMap((host) =>
+        [
+          ['mgmt0', `m${host}`, 'mgmt'],
+          ['phys0', `p${host}`, 'under'],
+        ].flatMap(([device, end, bridge]) => [
+          `link add ${end} ${mtu} type veth peer name ${device} ${mtu} netns ${this.namespace(host)}`,
+          `link set ${end} master ${bridge} up`,
+        ]),
+      ),
+    );
+    for (const host of this.hosts) {
+      const up = ['lo', 'mgmt0', 'phys0'].map((device) => `link set ${device} up`);
+      this.#batch(this.namespace(host), ...up, `addr add ${management}.${host}/24 dev mgmt0`);
     }
+  }
+  /** Lines of `ip`, in a namespace, by one process. */
+  #batch(namespace: string, ...lines: readonly string[]): void {
+    const args = [`--net=/run/netns/${namespace}`, 'ip', '-batch', '-'];
+    execFileSync('nsenter', args, { input: lines.join('\n'), stdio: 'pipe', timeout: commandPatience });
+  }
+
+  async #createDatabase(host: number, name: 'nb' | 'sb', database: string, raft: number): Promise<void> {
+    const file = join(this.folder(host), `${name}.db`);
+    const schema = `/usr/share/ovn/ovn-${name}.ovsschema`;
+    const own = `tcp:${management}.${host}:${raft}`;
+    const args = this.#options.alone
+      ? ['create', file, schema]
+      : host === 1
+        ? ['create-cluster', file, schema, own]
+        : ['join-cluster', file, database, own, `tcp:${management}.1:${raft}`];
+    await run('ovsdb-tool', args, { timeout: commandPatience });
   }
 
   async #openVSwitch(host: number): Promise<void> {
     const folder = this.folder(host);
-    execFileSync('ovsdb-tool', ['create', join(folder, 'conf.db'), '/usr/share/openvswitch/vswitch.ovsschema']);
+    const namespace = this.namespace(host);
+    const schema = '/usr/share/openvswitch/vswitch.ovsschema';
+    await Promise.all([
+      run('ovsdb-tool', ['create', join(folder, 'conf.db'), schema], { timeout: commandPatience }),
+      this.#whole(namespace, 'phys0'),
+      this.#whole(this.#switch, `p${host}`),
+    ]);
     this.startDaemon('ovsdb', host);
-    await until(`ovsdb-server of h${host}`, () => existsSync(join(folder, 'db.sock')));
+    await this.#until(`ovsdb-server of h${host}`, () => existsSync(join(folder, 'db.sock')));
     const settings = {
       'system-id': this.hostName(host),
       'ovn-remote': this.#remotes(6642),
@@ -187,33 +233,34 @@ export class ClusterBed {
       'ovn-monitor-all': 'false',
       'ovn-remote-probe-interval': '30000',
       'ovn-openflow-probe-interval': '30',
-      // Without it a controller that restarts takes all flows away before it has the new ones.
-      'ovn-ofctrl-wait-before-clear': '5000',
     };
     const ids = Object.entries(settings).map(([key, value]) => `external_ids:${key}="${value}"`);
-    this.vsctl(host, '--no-wait', 'init', '--', 'set', 'Open_vSwitch', '.', ...ids);
+    await this.#vsctl(host, '--no-wait', 'init', '--', 'set', 'Open_vSwitch', '.', ...ids);
     this.startDaemon('vswitchd', host);
-    const mac = `0a:77:00:00:00:0${host}`;
-    this.vsctl(
+    await this.#vsctl(
       host,
       ...['--', 'add-br', 'br-phys', '--', 'set', 'Bridge', 'br-phys', 'datapath_type=netdev'],
-      ...['fail_mode=standalone', `other_config:hwaddr="${mac}"`, '--', 'add-port', 'br-phys', 'phys0'],
+      ...['fail_mode=standalone', `other_config:hwaddr="${tunnelMac(host)}"`, '--', 'add-port', 'br-phys', 'phys0'],
       ...['--', 'set', 'Interface', 'br-phys', `mtu_request=${underlayMtu}`],
       ...['--', '--may-exist', 'add-br', 'br-int', '--', 'set', 'Bridge', 'br-int', 'datapath_type=netdev'],
       'fail_mode=secure',
     );
-    const namespace = this.namespace(host);
-    this.ip(namespace, 'addr', 'add', `${underlay}.${host}/24`, 'dev', 'br-phys');
-    this.ip(namespace, 'link', 'set', 'br-phys', 'mtu', String(underlayMtu), 'up');
-    this.#in(namespace, 'ethtool', '-K', 'br-phys', ...'tx off gso off tso off gro off'.split(' '));
-    this.knowNeighbours(host);
+    const address = `addr add ${underlay}.${host}/24 dev br-phys`;
+    this.#batch(namespace, address, `link set br-phys mtu ${underlayMtu} up`);
+    await this.#whole(namespace, 'br-phys');
+  }
+  /** The datapath in user space forwards frames as they are: none may be left for a device to finish. */
+  async #whole(namespace: string, device: string): Promise<void> {
+    const off = 'tx off gso off tso off gro off'.split(' ');
+    const args = [`--net=/run/netns/${namespace}`, 'ethtool', '-K', device, ...off];
+    await run('nsenter', args, { timeout: commandPatience });
   }
 
   /** Says where the other tunnel ends are: the first packet would be lost while that is asked. */
   knowNeighbours(host: number): void {
     for (const other of this.hosts) {
       if (other === host) continue;
-      const args = ['tnl/neigh/set', 'br-phys', `${underlay}.${other}`, `0a:77:00:00:00:0${other}`];
+      const args = ['tnl/neigh/set', 'br-phys', `${underlay}.${other}`, tunnelMac(other)];
       this.appctl(host, 'ovs-vswitchd', ...args);
     }
   }
@@ -244,43 +291,41 @@ export class ClusterBed {
       case 'ovsdb':
         return ['ovsdb-server', at('conf.db'), `--remote=punix:${at('db.sock')}`, `--unixctl=${at('ovsdb.ctl')}`];
       case 'vswitchd':
-        return ['ovs-vswitchd', `unix:${at('db.sock')}`, `--pidfile=${at('ovs-vswitchd.pid')}`];
+        return ['ovs-vswitchd', `unix:${at('db.sock')}`, '--pidfile'];
       case 'controller':
-        return ['ovn-controller', `unix:${at('db.sock')}`];
+        return ['ovn-controller', `unix:${at('db.sock')}`, '--pidfile'];
       case 'northd':
-        return ['ovn-northd', `--ovnnb-db=${this.#remotes(6641)}`, `--ovnsb-db=${this.#remotes(6642)}`];
+        return ['ovn-northd', '--pidfile', `--ovnnb-db=${this.#remotes(6641)}`, `--ovnsb-db=${this.#remotes(6642)}`];
     }
   }
 
+  /** @throws Error when it runs already */
   startDaemon(name: DaemonName, host: number): void {
-    const log = openSync(join(this.folder(host), `${name}.log`), 'a');
     const [program = '', ...args] = this.#command(name, host);
-    const enter = ['--pdeathsig', 'KILL', 'nsenter', `--net=/run/netns/${this.namespace(host)}`];
-    const child = spawn('setpriv', [...enter, program, ...args, '--no-chdir'], {
-      env: this.#environment(host),
-      stdio: ['ignore', log, log],
+    this.#daemons.start(`${name}${host}`, {
+      namespace: this.namespace(host),
+      environment: this.#environment(host),
+      log: join(this.folder(host), `${name}.log`),
+      program,
+      args: [...args, '--no-chdir'],
     });
-    closeSync(log);
-    this.#daemons.set(`${name}${host}`, child);
   }
-
   /** Ends a daemon as a crash does. Resolves when it is gone. */
-  async killDaemon(name: DaemonName, host: number): Promise<void> {
-    const child = this.#daemons.get(`${name}${host}`);
-    this.#daemons.delete(`${name}${host}`);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
+  killDaemon(name: DaemonName, host: number): Promise<void> {
+    return this.#daemons.kill(`${name}${host}`);
+  }
+  /** Ends ovn-controller as an upgrade does: it leaves what it has installed. Resolves when it is gone. */
+  async dismissController(host: number): Promise<void> {
+    this.appctl(host, 'ovn-controller', 'exit', '--restart');
+    await this.#daemons.gone(`controller${host}`);
   }
   /** Whether it runs. */
   runs(name: DaemonName, host: number): boolean {
-    const child = this.#daemons.get(`${name}${host}`);
-    return child !== undefined && child.exitCode === null && child.signalCode === null;
+    return this.#daemons.runs(`${name}${host}`);
   }
   /** The last lines of a daemon's log. */
   log(name: DaemonName, host: number): string {
-    const file = join(this.folder(host), `${name}.log`);
-    return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-20).join('\n') : '';
+    return lastLines(join(this.folder(host), `${name}.log`));
   }
   /** The host on which the database's leader is; null while there is none. */
   leader(name: 'nb' | 'sb'): number | null {
@@ -313,10 +358,18 @@ export class ClusterBed {
   ip(namespace: string, ...args: readonly string[]): string {
     return this.#in(namespace, 'ip', ...args);
   }
-  vsctl(host: number, ...args: readonly string[]): string {
-    const [database, limit] = [`--db=unix:${join(this.folder(host), 'db.sock')}`, '--timeout=20'];
-    return execFileSync('ovs-vsctl', [database, limit, ...args], { env: this.#environment(host) }).toString();
+  #vsctlArgs(host: number, args: readonly string[]): readonly string[] {
+    return [`--db=unix:${join(this.folder(host), 'db.sock')}`, '--timeout=20', ...args];
   }
+  async #vsctl(host: number, ...args: readonly string[]): Promise<void> {
+    const env = this.#environment(host);
+    await run('ovs-vsctl', this.#vsctlArgs(host, args), { env, timeout: commandPatience });
+  }
+  vsctl(host: number, ...args: readonly string[]): string {
+    const env = this.#environment(host);
+    return execFileSync('ovs-vsctl', this.#vsctlArgs(host, args), { env }).toString();
+  }
+  /** @param target a program's name, or the path of its control socket */
   appctl(host: number, target: string, ...args: readonly string[]): string {
     const env = this.#environment(host);
     return execFileSync('ovs-appctl', ['--timeout=20', '-t', target, ...args], { env }).toString();
@@ -324,24 +377,13 @@ export class ClusterBed {
 
   /** Ends all of it. The folder is the caller's. */
   async stop(): Promise<void> {
-    const children = [...this.#daemons.values()];
-    this.#daemons.clear();
-    await Promise.all(
-      children.map(async (child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return;
-        child.kill('SIGKILL');
-        await once(child, 'exit');
-      }),
-    );
-    for (const name of this.#namespaces.splice(0).reverse()) {
-      execFileSync('ip', ['netns', 'delete', name], { timeout: 10_000 });
-    }
+    await this.#daemons.killAll();
+    this.#deleteNamespaces();
+    process.off('exit', this.#atExit);
   }
-}
-
-async function until(what: string, ready: () => boolean): Promise<void> {
-  for (const end = performance.now() + patience; !ready(); ) {
-    if (performance.now() > end) throw new Error(`gave up waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  #deleteNamespaces(): void {
+    for (const name of this.#namespaces.splice(0).reverse()) {
+      spawnSync('ip', ['netns', 'delete', name], { stdio: 'ignore', timeout: 10_000 });
+    }
   }
 }

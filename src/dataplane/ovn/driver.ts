@@ -4,11 +4,12 @@
  * prove each change in their datapath (`fences.ts`).
  */
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
 import { PlaneView } from '../../explain/plane-view.ts';
 import type { HalfId, PortId, VpcId } from '../../model/ids.ts';
 import { contains } from '../../model/ip.ts';
-import type { NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
+import type { InterfaceSpec, NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
 import { afterStep } from '../after-step.ts';
 import {
   type AttachmentFact,
@@ -39,13 +40,16 @@ export interface OvnOptions {
   readonly hosts: Hosts;
   /** Milliseconds that a change waits for the hosts; default 5000. */
   readonly fencePatience?: number;
+  /** Milliseconds after which a workload on an interface that nobody knows is taken off; default 60 000. */
+  readonly strayPatience?: number;
 }
 
 const northboundTables = {
   NB_Global: ['nb_cfg', 'sb_cfg', 'external_ids'],
-  Logical_Router: ['name', 'ports', 'static_routes', 'options', 'external_ids'],
+  Logical_Router: ['name', 'ports', 'static_routes', 'policies', 'options', 'external_ids'],
   Logical_Router_Port: ['name', 'mac', 'networks', 'peer', 'options', 'external_ids'],
   Logical_Router_Static_Route: ['route_table', 'ip_prefix', 'nexthop', 'output_port', 'policy', 'external_ids'],
+  Logical_Router_Policy: ['priority', 'match', 'action', 'external_ids'],
   Logical_Switch: ['name', 'ports', 'external_ids'],
   Logical_Switch_Port: ['name', 'type', 'addresses', 'port_security', 'options', 'external_ids'],
   Port_Group: ['name', 'ports', 'acls', 'external_ids'],
@@ -60,6 +64,8 @@ const southboundTables = {
 
 /** How long a call waits for the databases, in milliseconds. */
 const databasePatience = 3_000;
+/** A database that was lost knows no interface until the network is written anew: long enough for that. */
+const defaultStrayPatience = 60_000;
 const empty = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: [], halves: [] });
 
 /** What is true of the network as a whole, kept between two changes. */
@@ -75,6 +81,9 @@ export class OvnDriver implements Driver {
   readonly #north: Ovsdb;
   readonly #south: Ovsdb;
   readonly #fences: Fences;
+  readonly #strayPatience: number;
+  /** Workloads on interfaces that nobody knows, and since when. */
+  readonly #strays = new Map<string, number>();
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
   /** Whether what an earlier process may not have seen proven is owed. */
@@ -86,6 +95,11 @@ export class OvnDriver implements Driver {
     this.#north = new Ovsdb({ remotes: options.northbound, database: 'OVN_Northbound', tables: northboundTables });
     this.#south = new Ovsdb({ remotes: options.southbound, database: 'OVN_Southbound', tables: southboundTables });
     this.#fences = new Fences(options.hosts, options.fencePatience);
+    this.#strayPatience = options.strayPatience ?? defaultStrayPatience;
+    options.hosts.onConnected((host) => {
+      // What changed while it was away.
+      void this.#serially(() => this.#followAll(host)).catch(() => {});
+    });
   }
 
   #serially<T>(work: () => Promise<T>): Promise<T> {
@@ -147,6 +161,7 @@ export class OvnDriver implements Driver {
       await this.#ready();
       this.#held = null;
       const { network, damage, foreign } = this.#contents();
+      await this.#releaseStrays(network);
       return {
         network,
         attachments: this.#attachments(network),
@@ -165,11 +180,50 @@ export class OvnDriver implements Driver {
       .sort((a, b) => (a.portId < b.portId ? -1 : 1));
   }
 
+  /** Takes workloads off interfaces that went while their host was away. */
+  async #releaseStrays(network: NetworkSpec): Promise<void> {
+    const known = new Set(network.vpcs.flatMap(({ interfaces }) => interfaces.map(({ id }) => id)));
+    const strays = this.#hosts.attachments().filter(({ portId }) => !known.has(portId));
+    const names = new Set(strays.map(({ host, portId }) => `${host} ${portId}`));
+    for (const name of this.#strays.keys()) if (!names.has(name)) this.#strays.delete(name);
+    for (const { host, portId } of strays) {
+      const since = this.#strays.get(`${host} ${portId}`) ?? performance.now();
+      this.#strays.set(`${host} ${portId}`, since);
+      if (performance.now() - since >= this.#strayPatience) await this.#release(host, portId);
+    }
+  }
+  /** A host that cannot be asked is asked again when it is found to have a stray. */
+  async #release(host: string, portId: PortId): Promise<void> {
+    if (this.#hosts.connected().has(host)) await this.#hosts.release(host, portId).catch(() => {});
+  }
+  async #followAll(host: string): Promise<void> {
+    if (!this.#north.connected) return;
+    const specs = interfacesOf(this.#hold().specs.values());
+    for (const fact of this.#hosts.attachments()) {
+      const spec = specs.get(fact.portId);
+      if (fact.host === host && spec !== undefined) await this.#hosts.follow(host, spec);
+    }
+  }
+  /** Tells the workloads what became of their interfaces. */
+  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Held): Promise<void> {
+    const now = interfacesOf(after.specs.values());
+    for (const { host, portId } of this.#hosts.attachments()) {
+      const [was, is] = [before.get(portId), now.get(portId)];
+      if (was === undefined) continue;
+      if (is === undefined) await this.#release(host, portId);
+      else if (!isDeepStrictEqual(was.addresses, is.addresses) && this.#hosts.connected().has(host)) {
+        await this.#hosts.follow(host, is).catch(() => {});
+      }
+    }
+  }
+
   /** Names of the hosts that have an interface of these VPCs. */
   #hostsOf(specs: Iterable<VpcSpec>): ReadonlySet<string> {
     const ports = new Set<string>();
     for (const { interfaces } of specs) for (const { id } of interfaces) ports.add(id);
     const hosts = new Set<string>();
+    // A host that says it has one may not be known to the database yet.
+    for (const { host, portId } of this.#hosts.attachments()) if (ports.has(portId)) hosts.add(host);
     const bindings = this.#bindings();
     for (const port of ports) {
       const host = bindings.get(port)?.host;
@@ -230,10 +284,14 @@ export class OvnDriver implements Driver {
     // What is in flight to be counted is read before the rules that count it go.
     if (steps.some(({ step }) => step === 'kill-half' || step === 'remove-half')) await this.#readAll([]);
     const operations = operationsFor(this.#north, wanted, unwanted);
+    // Of what goes, nothing will be known afterwards.
+    const hosts = new Set(this.#hostsOf(before));
     const number = operations.length === 0 ? this.#config() : await this.#commit(operations);
     this.#held = next;
-    const specs = [...before, ...[...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? [])];
-    await this.#fences.wait(after.keys(), number, this.#hostsOf(specs), cut);
+    const now = [...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? []);
+    for (const host of this.#hostsOf(now)) hosts.add(host);
+    await this.#fences.wait(after.keys(), number, hosts, cut);
+    await this.#tellWorkloads(interfacesOf(before), next);
   }
 
   /** The VPCs of the plan, and those whose rows depend on them. */
@@ -320,9 +378,10 @@ export class OvnDriver implements Driver {
     const halves = [...this.#hold().specs.values()].flatMap(({ vpcId, halves: own }) =>
       own.map(({ id }): readonly [HalfId, string] => [id, bindings.get(peerPortOf(vpcId, id))?.cookie ?? '']),
     );
+    const epoch = this.#globalValue(this.#epochKey) ?? '';
     const readings = await Promise.all(
       [...this.#hosts.connected()].map((host) =>
-        this.#hosts.meter(host, { halves, booked }).catch(() => ({ running: [], retired: [] })),
+        this.#hosts.meter(host, { epoch, halves, booked }).catch(() => ({ running: [], retired: [] })),
       ),
     );
     return [readings.flatMap(({ running }) => running), readings.flatMap(({ retired }) => retired)];
@@ -383,13 +442,15 @@ export class OvnDriver implements Driver {
       const detail = connected ? 'connected to the member that leads' : problem;
       rows.push({ feature, state: connected ? 'yes' : 'no', required: true, detail });
     }
-    const number = this.#config();
-    const behind = number - Number(this.#global()?.['sb_cfg'] ?? 0);
+    // It may just be at work on what was written last.
+    const lag = (): number => this.#config() - Number(this.#global()?.['sb_cfg'] ?? 0);
+    for (let tries = 0; tries < 40 && lag() > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+    const [number, behind] = [this.#config(), lag()];
     rows.push({
       feature: 'ovn-northd',
-      state: behind === 0 ? 'yes' : 'unknown',
+      state: behind <= 0 ? 'yes' : 'no',
       required: true,
-      detail: behind === 0 ? `has compiled configuration ${number}` : `${behind} configurations behind: does it run?`,
+      detail: behind <= 0 ? `has compiled configuration ${number}` : `${behind} configurations behind: does it run?`,
     });
     const connected = this.#hosts.connected();
     const proven = new Map(
@@ -420,6 +481,7 @@ export class OvnDriver implements Driver {
   purge(): Promise<void> {
     return this.#serially(async () => {
       await this.#ready();
+      for (const { host, portId } of this.#hosts.attachments()) await this.#release(host, portId);
       const operations: Operation[] = [];
       for (const table of Object.keys(northboundTables) as (TableName | 'NB_Global')[]) {
         if (!['Logical_Router', 'Logical_Switch', 'Port_Group', 'Address_Set'].includes(table)) continue;
@@ -441,6 +503,9 @@ export class OvnDriver implements Driver {
     });
   }
 }
+
+const interfacesOf = (specs: Iterable<VpcSpec>): ReadonlyMap<PortId, InterfaceSpec> =>
+  new Map([...specs].flatMap(({ interfaces }) => interfaces.map((spec) => [spec.id, spec] as const)));
 
 /** Whether a step may end what was possible before it. */
 function takesAway(step: Step, before: VpcSpec | null): boolean {

@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import * as link from '../../kernel/link.ts';
 import { Netlink } from '../../kernel/netlink.ts';
 import { inside } from '../../kernel/netns.ts';
@@ -312,7 +312,7 @@ export class OvsHost {
   async follow(spec: InterfaceSpec): Promise<void> {
     const row = this.#ours().get(spec.id);
     const note = row === undefined ? undefined : noteOf(row);
-    if (note === undefined) return;
+    if (note === undefined || isDeepStrictEqual(note.spec, spec)) return;
     const host = this.#inHost(() => new Netlink());
     try {
       const near = link.linkNamed(host, nameOf(spec.id));

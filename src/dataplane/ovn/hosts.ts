@@ -8,6 +8,8 @@ import type { AttachmentFact, HalfReading } from '../driver.ts';
 
 /** What an agent is asked for when counts are read. */
 export interface MeterRequest {
+  /** Of the plane: counts of another one are forgotten. */
+  readonly epoch: string;
   /** The halves that exist, and the flow cookies of those that carry packets now: 8 hexadecimal digits, or ''. */
   readonly halves: readonly (readonly [HalfId, cookie: string])[];
   /** Lives that are booked for good. */

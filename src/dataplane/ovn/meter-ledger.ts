@@ -21,6 +21,7 @@ interface Entry {
   seen: FlowCount;
 }
 interface Stored {
+  readonly epoch: string;
   readonly running: { readonly [halfId: string]: Entry };
   readonly retired: { readonly [life: string]: { readonly halfId: string } & FlowCount };
 }
@@ -41,6 +42,7 @@ export class MeterLedger {
   readonly #path: string;
   readonly #running = new Map<string, Entry>();
   readonly #retired = new Map<string, { readonly halfId: string } & FlowCount>();
+  #epoch = '';
   #written = '';
 
   /** @param path of the file; none yet is an empty ledger */
@@ -48,13 +50,19 @@ export class MeterLedger {
     this.#path = path;
     if (!existsSync(path)) return;
     this.#written = readFileSync(path, 'utf8');
-    const { running, retired } = JSON.parse(this.#written) as Stored;
+    const { epoch, running, retired } = JSON.parse(this.#written) as Stored;
+    this.#epoch = epoch;
     for (const [halfId, entry] of Object.entries(running)) this.#running.set(halfId, entry);
     for (const [life, entry] of Object.entries(retired)) this.#retired.set(life, entry);
   }
 
   /** Takes the flows' counts in. Halves that are not asked for any more have ended. */
-  read({ halves, booked }: MeterRequest, flows: ReadonlyMap<string, FlowCount>): HostReading {
+  read({ epoch, halves, booked }: MeterRequest, flows: ReadonlyMap<string, FlowCount>): HostReading {
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#running.clear();
+      this.#retired.clear();
+    }
     for (const life of booked) this.#retired.delete(life);
     const exist = new Set<string>(halves.map(([halfId]) => halfId));
     const cookies = new Map<string, string>(halves);
@@ -104,6 +112,7 @@ export class MeterLedger {
 
   #write(): void {
     const text = JSON.stringify({
+      epoch: this.#epoch,
       running: Object.fromEntries(this.#running),
       retired: Object.fromEntries(this.#retired),
     } satisfies Stored);

@@ -23,6 +23,7 @@ export const tableNames = [
   'Logical_Router',
   'Logical_Router_Port',
   'Logical_Router_Static_Route',
+  'Logical_Router_Policy',
   'Logical_Switch',
   'Logical_Switch_Port',
   'Port_Group',
@@ -41,9 +42,10 @@ export interface WantedRow {
 
 /** Columns that hold uuids of other rows. */
 export const references: { readonly [T in TableName]: readonly string[] } = {
-  Logical_Router: ['ports', 'static_routes'],
+  Logical_Router: ['ports', 'static_routes', 'policies'],
   Logical_Router_Port: [],
   Logical_Router_Static_Route: [],
+  Logical_Router_Policy: [],
   Logical_Switch: ['ports'],
   Logical_Switch_Port: [],
   Port_Group: ['ports', 'acls'],
@@ -54,6 +56,7 @@ export const references: { readonly [T in TableName]: readonly string[] } = {
 export const children: ReadonlySet<TableName> = new Set([
   'Logical_Router_Port',
   'Logical_Router_Static_Route',
+  'Logical_Router_Policy',
   'Logical_Switch_Port',
   'ACL',
 ]);
@@ -244,7 +247,13 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
       const own = put(
         'Logical_Switch_Port',
         port.id,
-        { name: port.id, type: '', addresses: [known], port_security: port.sanityCheck ? [known] : [], options: {} },
+        {
+          name: port.id,
+          type: '',
+          addresses: [known],
+          port_security: [port.sanityCheck ? known : port.mac],
+          options: {},
+        },
         { [specKey]: JSON.stringify(port) },
       );
       ports.push(own);
@@ -279,7 +288,13 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
   put(
     'Logical_Router',
     vpcId,
-    { name: `lr-${vpcId}`, ports: routerPorts.sort(byText), static_routes: [...routes].sort(byText), options: {} },
+    {
+      name: `lr-${vpcId}`,
+      ports: routerPorts.sort(byText),
+      static_routes: [...routes].sort(byText),
+      policies: policies(spec, segments, put),
+      options: {},
+    },
     { [specKey]: JSON.stringify(router), [numberKey]: String(number) },
   );
   guard(input, peers, interfacePorts, put);
@@ -337,33 +352,85 @@ function routesOf(
   );
 }
 
+type Put = (table: TableName, id: string, columns: WantedRow['columns']) => string;
+
+const ofFamily = <T extends Prefix | Address>(family: 4 | 6, list: readonly T[]): T[] =>
+  [...new Set(list)].filter((one) => familyOf(one) === family).sort(byText);
+/** Matches what has this field in one of these, of either family. */
+const matches = (field: 'src' | 'dst', list: readonly (Prefix | Address)[]): string =>
+  ([4, 6] as const)
+    .map((family) => ({ family, own: ofFamily(family, list) }))
+    .filter(({ own }) => own.length > 0)
+    .map(({ family, own }) => `ip${family}.${field} == {${own.join(', ')}}`)
+    .join(' || ');
+
+/**
+ * What is in a subnet and no interface's address is dropped by the router. Left to itself it would ask for it in the
+ * subnet, by way of ovn-controller for every packet, and deliver to whoever answers.
+ */
+function policies({ vpcId, interfaces }: VpcSpec, segments: readonly Segment[], put: Put): readonly string[] {
+  if (segments.length === 0) return [];
+  const name = `known_${safeName(vpcId)}`;
+  const known = interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address));
+  for (const family of [4, 6] as const) {
+    put('Address_Set', `${vpcId}|known|${family}`, { name: `${name}_${family}`, addresses: ofFamily(family, known) });
+  }
+  const policy = (priority: number, match: string, action: string): string =>
+    put('Logical_Router_Policy', `${vpcId}|${priority}`, { priority, match, action });
+  return [
+    policy(20, `ip4.dst == $${name}_4 || ip6.dst == $${name}_6`, 'allow'),
+    policy(
+      10,
+      matches(
+        'dst',
+        segments.flatMap(({ prefixes }) => prefixes),
+      ),
+      'drop',
+    ),
+  ].sort(byText);
+}
+
 /**
  * The destination guard: drops, on the receiver's host, what comes from neither the VPC nor one that it is joined with. A
  * host that missed a disconnect still sends; here it ends.
+ *
+ * Who has no source check (an appliance) may send with any address, but inside its own VPC only: its packets to a peer
+ * leave its port with its own addresses or not at all. So nobody else's guard need open for it.
  */
-function guard(
-  { spec, remote }: RowsInput,
-  peers: readonly HalfSpec[],
-  ports: readonly string[],
-  put: (table: TableName, id: string, columns: WantedRow['columns']) => string,
-): void {
+function guard({ spec, remote }: RowsInput, peers: readonly HalfSpec[], ports: readonly string[], put: Put): void {
   const { vpcId } = spec;
   const name = safeName(vpcId);
-  const sources = [spec, ...peers.map(({ remoteVpcId }) => remote(remoteVpcId)).filter((vpc) => vpc !== undefined)];
-  // Who may send with any address (no source check) cannot be told by it.
-  const any = sources.some(({ interfaces }) => interfaces.some(({ sanityCheck }) => !sanityCheck));
-  const prefixes = any ? ['0.0.0.0/0', '::/0'] : [...sources.flatMap(localOf), 'fe80::/10'];
-  for (const family of [4, 6] as const) {
-    const own = [...new Set(prefixes)].filter((prefix) => familyOf(prefix as Prefix) === family).sort(byText);
-    put('Address_Set', `${vpcId}|${family}`, { name: `reach_${name}_${family}`, addresses: own });
-  }
-  const acl = (priority: number, match: string, action: string): string =>
-    put('ACL', `${vpcId}|${priority}`, { direction: 'to-lport', priority, match, action });
+  const theirs = peers.flatMap(({ remoteVpcId }) => {
+    const vpc = remote(remoteVpcId);
+    return vpc === undefined ? [] : localOf(vpc);
+  });
+  const set = (what: string, family: 4 | 6, prefixes: readonly Prefix[]): void => {
+    const addresses = ofFamily(family, prefixes);
+    put('Address_Set', `${vpcId}|${what}|${family}`, { name: `${what}_${name}_${family}`, addresses });
+  };
+  for (const family of [4, 6] as const) set('reach', family, [...localOf(spec), ...theirs, 'fe80::/10' as Prefix]);
+  const acl = (direction: 'to-lport' | 'from-lport', priority: number, of: string, match: string, action: string) =>
+    put('ACL', `${vpcId}|${direction}|${priority}|${of}`, { direction, priority, match, action });
+  const appliances = spec.interfaces.filter(({ sanityCheck }) => !sanityCheck);
   const group = `pg_${name}`;
   const from = `(ip4.src == $reach_${name}_4 || ip6.src == $reach_${name}_6)`;
   const acls = [
-    acl(1001, `outport == @${group} && ${from}`, 'allow-stateless'),
-    acl(1000, `outport == @${group} && ip`, 'drop'),
+    acl('to-lport', 1001, '', `outport == @${group} && ${from}`, 'allow-stateless'),
+    acl('to-lport', 1000, '', `outport == @${group} && ip`, appliances.length > 0 ? 'allow-stateless' : 'drop'),
   ];
+  if (appliances.length > 0) {
+    for (const family of [4, 6] as const) set('peers', family, theirs);
+    const to = `(ip4.dst == $peers_${name}_4 || ip6.dst == $peers_${name}_6)`;
+    for (const { id, addresses } of appliances) {
+      const own = matches(
+        'src',
+        addresses.map(({ address }) => address),
+      );
+      acls.push(
+        acl('from-lport', 1001, id, `inport == "${id}" && (${own})`, 'allow-stateless'),
+        acl('from-lport', 1000, id, `inport == "${id}" && ${to}`, 'drop'),
+      );
+    }
+  }
   put('Port_Group', vpcId, { name: group, ports: [...ports].sort(byText), acls: acls.sort(byText) });
 }
