@@ -221,6 +221,8 @@ export interface Driver {
   detach(portId: PortId): Promise<void>;
   /** Called when an attachment changes without a call of ours (its namespace died, its end was deleted). */
   onAttachmentChange(listener: (fact: AttachmentFact) => void): void;
+  /** Of a driver whose workloads are taken off elsewhere: called when one was. */
+  onDetached?(listener: (portId: PortId) => void): void;
   /** Stops watching; leaves the network running. */
   close(): Promise<void>;
   /** Removes every trace of this installation from the plane. */

@@ -43,6 +43,7 @@ export class Reconciler implements Plane {
   constructor(driver: Driver, options: ReconcilerOptions = {}) {
     this.#driver = driver;
     driver.onAttachmentChange((fact) => this.#tell(fact.portId, fact));
+    driver.onDetached?.((portId) => this.#tell(portId, null));
     const interval = options.driftInterval ?? 10_000;
     if (interval > 0) {
       this.#timer = setInterval(() => void this.checkDrift().catch(() => {}), interval);

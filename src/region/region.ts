@@ -80,10 +80,10 @@ const remotesOf = (command: Command): readonly string[] =>
       ? command.network.peerings.map(({ remote }) => remote)
       : [];
 
-/** The access key that a change makes, changes or deletes. */
+/** What a change makes, changes or deletes that has a secret. */
 function keyIdOf(change: Change): readonly string[] {
   const { kind, id } = change.op === 'put' ? change.resource : change;
-  return kind === 'key' ? [id] : [];
+  return kind === 'key' || kind === 'host-authority' ? [id] : [];
 }
 
 /** What changes delete, as it was. */
@@ -118,6 +118,7 @@ export class Region implements RegionService {
   /** When the meter last saw packets of a half, in milliseconds since the epoch. */
   readonly #carried = new Map<HalfId, number>();
   readonly #attachments = new Map<string, AttachmentFact>();
+  readonly #changesListeners: ((changes: readonly Change[]) => void)[] = [];
   readonly #drift: { time: string; what: string }[] = [];
   /** When an account's tokens were last looked through. */
   readonly #swept = new Map<AccountId, number>();
@@ -207,6 +208,11 @@ export class Region implements RegionService {
     return this.#state;
   }
 
+  /** Called with what was folded in, by whichever server it was written. */
+  onChanges(listener: (changes: readonly Change[]) => void): void {
+    this.#changesListeners.push(listener);
+  }
+
   /** Asks the plane for all attachments anew, after it was out of reach. */
   async refreshAttachments(): Promise<void> {
     const facts = await this.#plane.attachments();
@@ -250,7 +256,7 @@ export class Region implements RegionService {
         changes.push(...this.#expiredTokens(accountId, milliseconds)); // first: one of them may be this very token
         changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
       }
-      const secrets = this.#secretChanges(decision.changes);
+      const secrets = this.#secretChanges(command, decision.changes);
       const entry: StoredEntry = {
         revision: this.#state.revision + 1,
         time: now,
@@ -282,6 +288,7 @@ export class Region implements RegionService {
     const gone = goneWith(entry.changes, this.#state);
     this.#state.apply(entry.changes, entry.revision);
     this.view.touch(dirty);
+    for (const listener of this.#changesListeners) listener(entry.changes);
     this.feed.changed(entry, (kind, id) => gone.get(`${kind}|${id}`));
     this.#health.touch(dirty);
     for (const [keyId, secret] of secrets) {
@@ -335,6 +342,7 @@ export class Region implements RegionService {
     this.#secrets.clear();
     for (const [keyId, secret] of secrets) this.#secrets.set(keyId, secret);
     this.view.touch(dirty);
+    for (const listener of this.#changesListeners) listener(changes);
     this.feed.begin(revision);
     this.#health.touch(dirty);
     void this.#follower.follow(revision, dirty);
@@ -440,7 +448,10 @@ export class Region implements RegionService {
       .map(({ id }) => ({ op: 'delete', kind: 'client-token', id }));
   }
 
-  #secretChanges(changes: readonly Change[]): readonly SecretChange[] {
+  #secretChanges(command: Command, changes: readonly Change[]): readonly SecretChange[] {
+    if (command.kind === 'create-host-authority') {
+      return changes.flatMap(keyIdOf).map((keyId) => ({ keyId, secret: command.privateKey }));
+    }
     return changes.flatMap((change): SecretChange[] => {
       if (change.op === 'delete') return change.kind === 'key' ? [{ keyId: change.id, secret: null }] : [];
       const fresh = change.resource.kind === 'key' && this.#state.get('key', change.resource.id) === undefined;

@@ -60,6 +60,13 @@ export class LocalHosts implements Hosts {
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#attachmentListeners.push(listener);
   }
+  onDetached(listener: (portId: PortId) => void): void {
+    for (const agent of this.#agents.values()) {
+      agent.onDetached((portId) => {
+        if (!this.#closed) listener(portId);
+      });
+    }
+  }
   async close(): Promise<void> {
     this.#closed = true;
   }

@@ -430,6 +430,9 @@ export class OvnDriver implements Driver {
   onAttachmentChange(listener: (fact: AttachmentFact) => void): void {
     this.#hosts.onAttachment(listener);
   }
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#hosts.onDetached(listener);
+  }
 
   async probe(): Promise<readonly ProbeRow[]> {
     const rows: ProbeRow[] = [];

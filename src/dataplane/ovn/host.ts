@@ -59,6 +59,7 @@ export class OvsHost {
   readonly #database: Ovsdb;
   readonly #ledger: MeterLedger;
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
+  readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   readonly #told = new Map<PortId, string>();
   #proven = 0;
   #lastPurge = 0;
@@ -117,16 +118,20 @@ export class OvsHost {
   async #reaches(number: number): Promise<void> {
     while (this.installed < number) {
       if (this.#closed) throw new DriverError('unavailable', 'the agent is stopping');
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          clearTimeout(timer);
-          this.#database.off('changed', done);
-          resolve();
-        };
-        const timer = setTimeout(done, 1000);
-        this.#database.on('changed', done);
-      });
+      await this.#change(1000);
     }
+  }
+  /** Resolves with the next change of the local database, or after so many milliseconds. */
+  #change(patience: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#database.off('changed', done);
+        resolve();
+      };
+      const timer = setTimeout(done, patience);
+      this.#database.on('changed', done);
+    });
   }
 
   /** Makes the datapath decide everything anew. @returns the configuration for which it does */
@@ -179,8 +184,20 @@ export class OvsHost {
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#listeners.push(listener);
   }
+  /** Called when the workload of an interface was taken off, by whomever. */
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#detachedListeners.push(listener);
+  }
   #look(): void {
-    for (const fact of this.attachments()) {
+    if (!this.#database.connected) return;
+    const facts = this.attachments();
+    const there = new Set(facts.map(({ portId }) => portId));
+    for (const portId of this.#told.keys()) {
+      if (there.has(portId)) continue;
+      this.#told.delete(portId);
+      for (const listener of this.#detachedListeners) listener(portId);
+    }
+    for (const fact of facts) {
       const text = JSON.stringify(fact);
       if (this.#told.get(fact.portId) === text) continue;
       this.#told.set(fact.portId, text);
@@ -299,12 +316,21 @@ export class OvsHost {
     }
   }
 
+  /** Resolves once OVN carries what an interface sends and receives. @returns whether it does within that patience */
+  async carried(portId: PortId, patience: number): Promise<boolean> {
+    const done = (): boolean => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true';
+    for (const end = performance.now() + patience; !done(); ) {
+      if (this.#closed || performance.now() > end) return false;
+      await this.#change(Math.min(500, end - performance.now()));
+    }
+    return true;
+  }
+
   /** @throws DriverError */
   async detach(portId: PortId): Promise<void> {
     if (!this.#ours().has(portId)) throw new DriverError('not-attached', `${portId} is not attached on this host`);
     await this.#vsctl('--if-exists', 'del-port', bridge, nameOf(portId));
     this.#deletePair(nameOf(portId));
-    this.#told.delete(portId);
     await askDaemon(this.#controlSocket(), 'revalidator/purge', [], daemonPatience);
   }
 

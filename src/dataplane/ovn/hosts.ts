@@ -40,5 +40,7 @@ export interface Hosts {
   release(host: string, portId: PortId): Promise<void>;
   onConnected(listener: (host: string) => void): void;
   onAttachment(listener: (fact: AttachmentFact) => void): void;
+  /** Called when the workload was taken off an interface. */
+  onDetached(listener: (portId: PortId) => void): void;
   close(): Promise<void>;
 }
