@@ -102,8 +102,15 @@ export class HostAgent {
   /** What root asks at the door. */
   handle = async (method: Method, params: unknown): Promise<unknown> => {
     switch (method) {
-      case 'attach':
-        return this.#serially(() => this.#attach(params as AttachRequest));
+      case 'attach': {
+        const fact = await this.#serially(() => this.#attach(params as AttachRequest));
+        if (!(await this.#options.host.carried(fact.portId, carryPatience))) {
+          // It will be, once OVN is well: the device is there, and the region knows of it.
+          const { portId } = fact;
+          this.#options.log.warn({ portId }, 'OVN does not carry it yet: is ovn-controller connected?');
+        }
+        return fact;
+      }
       case 'detach': {
         const portId = portIn((params as { readonly portId: string }).portId);
         return this.#serially(() => this.#options.host.detach(portId));
@@ -124,17 +131,15 @@ export class HostAgent {
       throw new DriverError('already-attached', `${portId} is attached to ${there.target}`);
     }
     const spec = await this.#interface(portId);
-    const fact = await this.#options.host.attach(request, spec);
-    if (!(await this.#options.host.carried(portId, carryPatience))) {
-      // It will be, once OVN is well: the device is there, and the region knows of it.
-      this.#options.log.warn({ portId }, 'OVN does not carry it yet: is ovn-controller connected?');
-    }
-    return fact;
+    return this.#options.host.attach(request, spec);
   }
 
   /** Asks the servers in turn. @throws DriverError as one of them refuses, or when none answers */
   async #interface(portId: PortId): Promise<InterfaceSpec> {
-    let last = new DriverError('unavailable', 'no server of the region can be reached: nobody can say what the interface is');
+    let last = new DriverError(
+      'unavailable',
+      'no server of the region can be reached: nobody can say what the interface is',
+    );
     for (const { link } of this.#callers) {
       if (link === null) continue;
       try {
@@ -152,7 +157,9 @@ export class HostAgent {
   async #probe(): Promise<readonly ProbeRow[]> {
     const rows = this.#callers.map(({ address, link }): ProbeRow => {
       const connected = link !== null;
-      const detail = connected ? 'connected' : 'not connected; what is attached is carried on, nothing new can be attached';
+      const detail = connected
+        ? 'connected'
+        : 'not connected; what is attached is carried on, nothing new can be attached';
       return { feature: `region ${address}`, state: connected ? 'yes' : 'no', required: false, detail };
     });
     return [...(await this.#options.probe()), ...rows];

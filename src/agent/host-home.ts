@@ -9,6 +9,8 @@ export interface Home {
   readonly installationId: string;
   /** `HOST:PORT` of each API server. */
   readonly regions: readonly string[];
+  /** Remotes of the southbound database. */
+  readonly southbound: readonly string[];
   /** The address of its tunnels. */
   readonly encapsulation: string;
   /** Of Open vSwitch's sockets. */

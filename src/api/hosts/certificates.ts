@@ -3,7 +3,15 @@
  * (server), never one for the other. All are X.509 with P-256 keys and of two fixed shapes, written here in DER; read
  * they are by OpenSSL alone.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from 'node:crypto';
 
 /** The name in the gateway's certificate: hosts ask for it, by whatever address they reach the gateway. */
 export const gatewayName = 'gateway.isthmus.internal';
@@ -28,8 +36,7 @@ const slack = 86_400_000;
 function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
   const value = Buffer.concat(parts);
   const { length } = value;
-  const size =
-    length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
   return Buffer.concat([Buffer.from([tag, ...size]), value]);
 }
 const sequence = (...parts: readonly Buffer[]): Buffer => tlv(0x30, ...parts);
@@ -61,7 +68,10 @@ const extension = (id: string, value: Buffer, critical = false): Buffer =>
 
 const ecdsaWithSha256 = sequence(oid('1.2.840.10045.4.3.2'));
 const keyId = (key: KeyObject): Buffer =>
-  createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest().subarray(0, 20);
+  createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest()
+    .subarray(0, 20);
 
 type Use = 'authority' | 'host' | 'gateway';
 
@@ -120,7 +130,13 @@ export function makeAuthority(now = Date.now()): Authority {
   return { certificate: issue({ use: 'authority', ...of }), privateKey: pem(privateKey) };
 }
 
-const signed = (authority: Authority, use: 'host' | 'gateway', subject: string, key: KeyObject, now: number): string => {
+const signed = (
+  authority: Authority,
+  use: 'host' | 'gateway',
+  subject: string,
+  key: KeyObject,
+  now: number,
+): string => {
   const issuerKey = createPrivateKey(authority.privateKey);
   return issue({ use, subject, key, issuer: authorityName, issuerKey, now });
 };

@@ -3,7 +3,7 @@
  * only ask to join, with a token that works once. A host speaks for itself alone: its name is that of its certificate,
  * and its certificate that which the store knows it by. To the driver this is the hosts (`Hosts`).
  */
-import { createHash, type KeyObject, createPublicKey, verify, type X509Certificate } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, verify, type X509Certificate } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
@@ -13,7 +13,7 @@ import type { Params, RegionCalls, Result } from '../../dataplane/ovn/host-wire.
 import type { HostReading, Hosts, MeterRequest } from '../../dataplane/ovn/hosts.ts';
 import { type PlainReading, readingFrom } from '../../dataplane/wire.ts';
 import type { View } from '../../explain/plane-view.ts';
-import { isRefusal, refuse, type Refusal } from '../../model/errors.ts';
+import { isRefusal, type Refusal, refuse } from '../../model/errors.ts';
 import { type HostName, isHostName, isId, type PortId } from '../../model/ids.ts';
 import type { InterfaceSpec } from '../../model/network-spec.ts';
 import type { Change, Host } from '../../model/resources.ts';
@@ -61,7 +61,9 @@ const reservation = 30_000;
 const authorityId = 'host-authority';
 /** What the registry knows a host's key by. */
 export const keyHashOf = (key: KeyObject): string =>
-  createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('hex');
+  createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
 export const tokenHashOf = (token: string): string => createHash('sha256').update(token).digest('hex');
 
 const refused = (refusal: Refusal, code: DriverError['code'] = 'not-supported'): DriverError =>
@@ -129,7 +131,10 @@ export class HostGateway implements Hosts {
       server.listen({ host: options.host, port: options.port }, resolve);
     }).catch((error: NodeJS.ErrnoException) => {
       const why = error.code === 'EADDRINUSE' ? 'something else listens there' : error.message;
-      throw new ListenError(`Hosts cannot be heard on ${options.host}:${options.port}: ${why}.`, 'Choose another address.');
+      throw new ListenError(
+        `Hosts cannot be heard on ${options.host}:${options.port}: ${why}.`,
+        'Choose another address.',
+      );
     });
     this.#of = { region, options, server };
     region.onChanges((changes) => this.#look(changes));
@@ -176,7 +181,10 @@ export class HostGateway implements Hosts {
     const known = host !== null && this.#isKeyOf(host, certificate.publicKey);
     if (host === null || !known) {
       const { log } = this.#open().options;
-      log.warn({ from: socket.remoteAddress, subject: certificate.subject }, 'a host that is not known was turned away');
+      log.warn(
+        { from: socket.remoteAddress, subject: certificate.subject },
+        'a host that is not known was turned away',
+      );
       socket.destroy();
       return;
     }
@@ -327,8 +335,9 @@ export class HostGateway implements Hosts {
   }
   async meter(host: string, { epoch, halves, booked }: MeterRequest): Promise<HostReading> {
     const params = { epoch, halves: halves.map(([id, cookie]): [string, string] => [id, cookie]), booked: [...booked] };
+    const answer: unknown = await this.#link(host).call('meter', params, meterPatience);
     // Checked against the schema of the answer.
-    return readingFrom((await this.#link(host).call('meter', params, meterPatience)) as PlainReading);
+    return readingFrom(answer as PlainReading);
   }
   attachments(): readonly (AttachmentFact & { readonly host: string })[] {
     return this.#roster.all();
@@ -359,8 +368,13 @@ export class HostGateway implements Hosts {
   }
 }
 
-const placeOf = ({ remoteAddress, remotePort }: { readonly remoteAddress?: string | undefined; readonly remotePort?: number | undefined }): string =>
-  `${remoteAddress} ${remotePort}`;
+const placeOf = ({
+  remoteAddress,
+  remotePort,
+}: {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+}): string => `${remoteAddress} ${remotePort}`;
 
 /** The key, if it is of the right kind and its owner has signed the token. */
 function provenKey(text: string, token: string, proof: string): KeyObject | null {

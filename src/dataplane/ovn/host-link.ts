@@ -6,7 +6,16 @@
 import type { Socket } from 'node:net';
 import { DriverError } from '../driver.ts';
 import { errorFrom, onLines } from '../wire.ts';
-import { type Calls, checks, type HostCalls, type Message, type Params, type RegionCalls, type Result, readMessage } from './host-wire.ts';
+import {
+  type Calls,
+  checks,
+  type HostCalls,
+  type Message,
+  type Params,
+  type RegionCalls,
+  type Result,
+  readMessage,
+} from './host-wire.ts';
 
 /** A line of a known partner may be this long, in bytes: the counts of all halves are one. */
 const longestOfHost = 32 * 1024 * 1024;
