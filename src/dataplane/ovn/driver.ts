@@ -28,15 +28,17 @@ import {
 import { contentsOf, operationsFor } from './contents.ts';
 import { Fences } from './fences.ts';
 import type { Hosts } from './hosts.ts';
-import { type Operation, Ovsdb, OvsdbError } from './ovsdb.ts';
+import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
 import { mostNumber, peerPortOf, rowsOf, type TableName, UnsuitableSpecError, type WantedRow } from './rows.ts';
 
 export interface OvnOptions {
   readonly installationId: string;
-  /** `unix:PATH` or `tcp:HOST:PORT` of each member. */
+  /** `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT` of each member. */
   readonly northbound: readonly string[];
   readonly southbound: readonly string[];
+  /** For `ssl:`. */
+  readonly pki?: OvsdbPki;
   readonly hosts: Hosts;
   /** Milliseconds that a change waits for the hosts; default 5000. */
   readonly fencePatience?: number;
@@ -92,8 +94,10 @@ export class OvnDriver implements Driver {
   constructor(options: OvnOptions) {
     this.#installationId = options.installationId;
     this.#hosts = options.hosts;
-    this.#north = new Ovsdb({ remotes: options.northbound, database: 'OVN_Northbound', tables: northboundTables });
-    this.#south = new Ovsdb({ remotes: options.southbound, database: 'OVN_Southbound', tables: southboundTables });
+    const pki = options.pki === undefined ? {} : { pki: options.pki };
+    const { northbound, southbound } = options;
+    this.#north = new Ovsdb({ remotes: northbound, database: 'OVN_Northbound', tables: northboundTables, ...pki });
+    this.#south = new Ovsdb({ remotes: southbound, database: 'OVN_Southbound', tables: southboundTables, ...pki });
     this.#fences = new Fences(options.hosts, options.fencePatience);
     this.#strayPatience = options.strayPatience ?? defaultStrayPatience;
     options.hosts.onConnected((host) => {
