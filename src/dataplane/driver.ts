@@ -212,6 +212,8 @@ export interface Driver {
   meter(booked: readonly string[]): Promise<MeterReading>;
   /** Of a driver whose `apply` does not wait for ever for a host that cannot be reached: what is open now. */
   owed?(): readonly Owed[];
+  /** Takes over what another process said was owed when it wrote last. */
+  inherit?(owed: readonly Owed[]): Promise<void>;
   /** Called after a change of what is owed. */
   onOwedChange?(listener: () => void): void;
   /** What the plane as observed would do with this packet. */

@@ -180,6 +180,8 @@ export class OvsHost {
     this.#detachedListeners.push(listener);
   }
   #look(): void {
+    // Of a database that is away nothing is known.
+    if (!this.#database.connected && !this.#closed) return;
     const present = new Set(
       [...this.#database.rows('Interface').values()].filter(isPresent).map(({ name }) => String(name)),
     );
@@ -262,6 +264,15 @@ export class OvsHost {
       return row !== undefined && isPresent(row);
     }, daemonPatience);
     if (this.#left) await this.#forget();
+  }
+
+  /** Resolves once OVN carries what an interface sends and receives. @returns whether it does within that patience */
+  carried(portId: PortId, patience: number): Promise<boolean> {
+    const done = (): boolean => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true';
+    return this.#until(done, patience).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Takes a workload off the bridge. Its device is gone then, and with it every way to it. @throws DriverError */

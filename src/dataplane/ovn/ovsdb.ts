@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import {
   type ColumnType,
@@ -35,9 +36,17 @@ export class OvsdbError extends Error {
 }
 
 export type Operation = { readonly op: string; readonly [member: string]: unknown };
+/** PEM. Whom the authority vouches for is a member: the certificates of OVN's own tools name no address. */
+export interface OvsdbPki {
+  readonly authority: string;
+  readonly certificate: string;
+  readonly key: string;
+}
 export interface OvsdbOptions {
-  /** `unix:PATH` or `tcp:HOST:PORT`, tried in turn. */
+  /** `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT`, tried in turn. */
   readonly remotes: readonly string[];
+  /** For `ssl:`. */
+  readonly pki?: OvsdbPki;
   readonly database: string;
   /** What of it is copied. */
   readonly tables: { readonly [table: string]: readonly string[] };
@@ -74,11 +83,14 @@ type WireUpdates = {
   };
 };
 
-const socketTo = (remote: string): Socket => {
+const socketTo = (remote: string, pki: OvsdbPki | undefined): Socket => {
   const [kind, ...rest] = remote.split(':');
   if (kind === 'unix') return connect(rest.join(':'));
   const port = Number(rest.pop());
-  return connect(port, rest.join(':').replace(/^\[|\]$/g, ''));
+  const host = rest.join(':').replace(/^\[|\]$/g, '');
+  if (kind !== 'ssl') return connect(port, host);
+  const own = pki === undefined ? {} : { ca: pki.authority, cert: pki.certificate, key: pki.key };
+  return connectTls({ port, host, ...own, checkServerIdentity: () => undefined });
 };
 
 export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [problem: string] }> {
@@ -187,7 +199,7 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
   }
 
   async #open(remote: string): Promise<void> {
-    const socket = socketTo(remote);
+    const socket = socketTo(remote, this.#options.pki);
     this.#socket = socket;
     const splitter = new MessageSplitter();
     const mine = (): boolean => this.#socket === socket;
