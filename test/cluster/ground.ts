@@ -93,7 +93,7 @@ export class Ground {
       tables: { Port_Binding: ['logical_port', 'chassis'] },
     });
     this.#hosts = new LocalHosts(this.#agents);
-    this.#driver = this.#makeDriver();
+    this.#driver = this.#makeDriver(this.#hosts);
   }
 
   /** Makes a ground that ends with the test. @param of.alone databases without a cluster */
@@ -124,12 +124,12 @@ export class Ground {
       namespace: this.bed.namespace(host),
     });
   }
-  #makeDriver(): OvnDriver {
+  #makeDriver(hosts: LocalHosts): OvnDriver {
     return new OvnDriver({
       installationId: this.installationId,
       northbound: this.bed.northbound,
       southbound: this.bed.southbound,
-      hosts: this.#hosts,
+      hosts,
       ...this.#timings,
     });
   }
@@ -155,8 +155,12 @@ export class Ground {
   async reopen(): Promise<OvnDriver> {
     await this.#driver.close();
     this.#hosts = new LocalHosts(this.#agents);
-    this.#driver = this.#makeDriver();
+    this.#driver = this.#makeDriver(this.#hosts);
     return this.#driver;
+  }
+  /** Another server of the same installation, with the same agents. The caller closes it. */
+  anotherDriver(): OvnDriver {
+    return this.#makeDriver(new LocalHosts(this.#agents));
   }
   /** The same with a host's agent. The driver gets to know of it with the next `reopen`. */
   async reopenAgent(host: number): Promise<OvsHost> {
