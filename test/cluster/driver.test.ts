@@ -6,7 +6,9 @@ import type { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
 import type { Operation } from '../../src/dataplane/ovn/ovsdb.ts';
 import { peerPortOf, uuidOf } from '../../src/dataplane/ovn/rows.ts';
 import { Reconciler } from '../../src/dataplane/reconciler.ts';
+import type { Packet } from '../../src/explain/explain.ts';
 import type { VpcId } from '../../src/model/ids.ts';
+import { gatewayMac } from '../../src/model/network-spec.ts';
 import { planFor } from '../contract/subjects.ts';
 import { address, type Sketch, twoSites } from '../wire/sketch.ts';
 import { byHand } from '../wire/workload.ts';
@@ -46,6 +48,55 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     assert.ok(after > before, 'control: a change is a new configuration');
     await ground.driver.apply(plan);
     assert.equal(ground.configuration, after, 'the same plan again is none');
+  },
+
+  'what trace says is what ovn-trace says, to the TTL': async (ground) => {
+    const { sketch, red, blue, r1, b1 } = await joined(ground);
+    sketch.port(blue, 'idle', ['10.2.0.9']);
+    const near = sketch.port(red, 'near', ['10.1.0.9']);
+    sketch.route(red, '192.0.2.0/24', { kind: 'black-hole' });
+    const dead = sketch.half(red, sketch.vpc('empty'), false);
+    sketch.route(red, '10.7.0.0/16', { kind: 'peering', halfId: dead });
+    await ground.become(sketch.network());
+    await ground.attach(near, { host: 3 });
+    const base: Packet = {
+      from: r1,
+      sourceMac: sketch.spec(red, r1).mac,
+      destinationMac: gatewayMac,
+      source: address('10.1.0.4'),
+      destination: blue4,
+      ttl: 64,
+      length: 60,
+      protocol: 'udp',
+    };
+    const six = { source: address('fd00:1::4'), destination: address('fd00:2::4') } as const;
+    const to = (text: string): Packet => ({ ...base, destination: address(text) });
+    const samples: readonly (readonly [Packet, string])[] = [
+      [base, `${b1} 62`],
+      [{ ...base, ...six }, `${b1} 62`],
+      [{ ...base, ttl: 3 }, `${b1} 1`],
+      [{ ...base, ttl: 2 }, 'TtlExpired'],
+      [{ ...base, ...six, ttl: 1 }, 'TtlExpired'],
+      [to('10.1.0.9'), `${near} 63`],
+      [{ ...to('10.1.0.9'), ttl: 1 }, 'TtlExpired'],
+      [to('10.2.0.9'), 'TargetGone'],
+      [to('10.2.0.77'), 'NoSuchAddress'],
+      [{ ...base, ...six, destination: address('fd00:2::77') }, 'NoSuchAddress'],
+      [to('192.0.2.1'), 'BlackHole'],
+      [to('198.51.100.1'), 'NoRoute'],
+      [to('10.7.0.1'), 'NoPeering'],
+      [{ ...base, source: address('10.1.0.5') }, 'SpoofedAddress'],
+      [{ ...base, ...six, source: address('fd00:1::5') }, 'SpoofedAddress'],
+    ];
+    const verdicts = await (await ground.ovnTrace()).verdicts(samples.map(([packet]) => packet));
+    for (const [at, [packet, words]] of samples.entries()) {
+      const verdict = await ground.driver.trace(packet);
+      const theirs = verdicts[at];
+      assert.ok(theirs !== undefined && verdict.kind !== 'answered');
+      for (const one of [verdict, theirs]) {
+        assert.equal(one.kind === 'delivered' ? `${one.to} ${one.ttl}` : one.reason, words, `to ${packet.destination}`);
+      }
+    }
   },
 
   'what other hands did to any of its rows is found and healed': async (ground) => {

@@ -464,7 +464,12 @@ export class OvnDriver implements Driver {
     await this.#ready();
     const { network } = this.#contents();
     const mtus = new Map(this.#hosts.attachments().map(({ portId, mtu }) => [portId, mtu]));
-    return explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+    const verdict = explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+    if (verdict.kind !== 'delivered') return verdict;
+    // Each router takes one: the sender's VPC's, and the peer's.
+    const routers = verdict.over === null ? 1 : 2;
+    if (packet.ttl > routers) return { ...verdict, ttl: packet.ttl - routers };
+    return { kind: 'dropped', reason: 'TtlExpired', object: packet.from, path: verdict.path };
   }
 
   async attach(): Promise<never> {
