@@ -112,6 +112,7 @@ export class Region implements RegionService {
   /** One command at a time, and between two what others wrote. */
   #turn: Promise<unknown> = Promise.resolve();
   #look: NodeJS.Timeout | undefined;
+  #nextLook: Promise<void> | null = null;
   readonly #state = new State();
   readonly view = new CompiledView(this.#state);
   readonly #secrets: Map<string, string>;
@@ -324,6 +325,16 @@ export class Region implements RegionService {
       else this.#secrets.set(keyId, secret);
     }
     return dirty;
+  }
+
+  async lookFor(keyId: string): Promise<void> {
+    if (this.#store.others === null || this.#secrets.has(keyId)) return;
+    // One look that begins from now on serves all who ask meanwhile.
+    this.#nextLook ??= this.#inTurn(() => {
+      this.#nextLook = null;
+      return this.#catchUp();
+    }).catch(() => {});
+    await this.#nextLook;
   }
 
   /** Somebody else may have written. */
