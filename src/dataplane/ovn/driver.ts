@@ -86,6 +86,8 @@ export class OvnDriver implements Driver {
   readonly #south: Ovsdb;
   readonly #fences: Fences;
   readonly #strayPatience: number;
+  /** Interfaces whose workload does not know its addresses yet. */
+  readonly #untold = new Set<PortId>();
   /** Workloads on interfaces that nobody knows, and since when. */
   readonly #strays = new Map<string, number>();
   #held: Held | null = null;
@@ -104,7 +106,10 @@ export class OvnDriver implements Driver {
     this.#strayPatience = options.strayPatience ?? defaultStrayPatience;
     options.hosts.onConnected((host) => {
       // What changed while it was away.
-      void this.#serially(() => this.#followAll(host)).catch(() => {});
+      void this.#serially(async () => {
+        for (const fact of this.#hosts.attachments()) if (fact.host === host) this.#untold.add(fact.portId);
+        await this.#tellUntold();
+      }).catch(() => {});
     });
   }
 
@@ -185,6 +190,7 @@ export class OvnDriver implements Driver {
       this.#held = null;
       const { network, damage, foreign } = this.#contents();
       await this.#releaseStrays(network);
+      await this.#tellUntold();
       return {
         network,
         attachments: this.#attachments(network),
@@ -219,12 +225,19 @@ export class OvnDriver implements Driver {
   async #release(host: string, portId: PortId): Promise<void> {
     if (this.#hosts.connected().has(host)) await this.#hosts.release(host, portId).catch(() => {});
   }
-  async #followAll(host: string): Promise<void> {
-    if (!this.#north.connected) return;
+  /** Tells workloads of their addresses; those that cannot be told now are tried again. */
+  async #tellUntold(): Promise<void> {
+    if (this.#untold.size === 0 || !this.#north.connected) return;
     const specs = interfacesOf(this.#hold().specs.values());
-    for (const fact of this.#hosts.attachments()) {
-      const spec = specs.get(fact.portId);
-      if (fact.host === host && spec !== undefined) await this.#hosts.follow(host, spec);
+    const places = new Map(this.#hosts.attachments().map(({ portId, host }) => [portId, host]));
+    for (const portId of [...this.#untold]) {
+      const [spec, host] = [specs.get(portId), places.get(portId)];
+      try {
+        if (spec !== undefined && host !== undefined) await this.#hosts.follow(host, spec);
+        this.#untold.delete(portId);
+      } catch {
+        // Its host is away, or could not: with the next look.
+      }
     }
   }
   /** Tells the workloads what became of their interfaces. */
@@ -234,10 +247,9 @@ export class OvnDriver implements Driver {
       const [was, is] = [before.get(portId), now.get(portId)];
       if (was === undefined) continue;
       if (is === undefined) await this.#release(host, portId);
-      else if (!isDeepStrictEqual(was.addresses, is.addresses) && this.#hosts.connected().has(host)) {
-        await this.#hosts.follow(host, is).catch(() => {});
-      }
+      else if (!isDeepStrictEqual(was.addresses, is.addresses)) this.#untold.add(portId);
     }
+    await this.#tellUntold();
   }
 
   /** Names of the hosts that have an interface of these VPCs. */
