@@ -4,12 +4,11 @@
  * prove each change in their datapath (`fences.ts`).
  */
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import { explain, type Packet, type Verdict } from '../../explain/explain.ts';
 import { PlaneView } from '../../explain/plane-view.ts';
 import type { HalfId, PortId, VpcId } from '../../model/ids.ts';
 import { contains } from '../../model/ip.ts';
-import type { InterfaceSpec, NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
+import type { NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
 import { afterStep } from '../after-step.ts';
 import {
   type AttachmentFact,
@@ -31,6 +30,7 @@ import type { Hosts } from './hosts.ts';
 import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
 import { mostNumber, peerPortOf, rowsOf, type TableName, UnsuitableSpecError, type WantedRow } from './rows.ts';
+import { interfacesOf, Workloads } from './workloads.ts';
 
 export interface OvnOptions {
   readonly installationId: string;
@@ -66,8 +66,6 @@ const southboundTables = {
 
 /** How long a call waits for the databases, in milliseconds. */
 const databasePatience = 3_000;
-/** A database that was lost knows no interface until the network is written anew: long enough for that. */
-const defaultStrayPatience = 60_000;
 const empty = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: [], halves: [] });
 
 /** What is true of the network as a whole, kept between two changes. */
@@ -85,11 +83,7 @@ export class OvnDriver implements Driver {
   readonly #north: Ovsdb;
   readonly #south: Ovsdb;
   readonly #fences: Fences;
-  readonly #strayPatience: number;
-  /** Interfaces whose workload does not know its addresses yet. */
-  readonly #untold = new Set<PortId>();
-  /** Workloads on interfaces that nobody knows, and since when. */
-  readonly #strays = new Map<string, number>();
+  readonly #workloads: Workloads;
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
   /** The newest state of the network of which this driver knows what hosts have proven. */
@@ -103,12 +97,10 @@ export class OvnDriver implements Driver {
     this.#north = new Ovsdb({ remotes: northbound, database: 'OVN_Northbound', tables: northboundTables, ...pki });
     this.#south = new Ovsdb({ remotes: southbound, database: 'OVN_Southbound', tables: southboundTables, ...pki });
     this.#fences = new Fences(options.hosts, options.fencePatience);
-    this.#strayPatience = options.strayPatience ?? defaultStrayPatience;
+    this.#workloads = new Workloads(options.hosts, options.strayPatience);
     options.hosts.onConnected((host) => {
-      // What changed while it was away.
       void this.#serially(async () => {
-        for (const fact of this.#hosts.attachments()) if (fact.host === host) this.#untold.add(fact.portId);
-        await this.#tellUntold();
+        if (this.#north.connected) await this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
       }).catch(() => {});
     });
   }
@@ -189,8 +181,7 @@ export class OvnDriver implements Driver {
       await this.#ready();
       this.#held = null;
       const { network, damage, foreign } = this.#contents();
-      await this.#releaseStrays(network);
-      await this.#tellUntold();
+      await this.#workloads.look(interfacesOf(network.vpcs));
       return {
         network,
         attachments: this.#attachments(network),
@@ -207,49 +198,6 @@ export class OvnDriver implements Driver {
       .filter(({ portId }) => known.has(portId))
       .map(({ host: _, ...fact }) => fact)
       .sort((a, b) => (a.portId < b.portId ? -1 : 1));
-  }
-
-  /** Takes workloads off interfaces that went while their host was away. */
-  async #releaseStrays(network: NetworkSpec): Promise<void> {
-    const known = new Set(network.vpcs.flatMap(({ interfaces }) => interfaces.map(({ id }) => id)));
-    const strays = this.#hosts.attachments().filter(({ portId }) => !known.has(portId));
-    const names = new Set(strays.map(({ host, portId }) => `${host} ${portId}`));
-    for (const name of this.#strays.keys()) if (!names.has(name)) this.#strays.delete(name);
-    for (const { host, portId } of strays) {
-      const since = this.#strays.get(`${host} ${portId}`) ?? performance.now();
-      this.#strays.set(`${host} ${portId}`, since);
-      if (performance.now() - since >= this.#strayPatience) await this.#release(host, portId);
-    }
-  }
-  /** A host that cannot be asked is asked again when it is found to have a stray. */
-  async #release(host: string, portId: PortId): Promise<void> {
-    if (this.#hosts.connected().has(host)) await this.#hosts.release(host, portId).catch(() => {});
-  }
-  /** Tells workloads of their addresses; those that cannot be told now are tried again. */
-  async #tellUntold(): Promise<void> {
-    if (this.#untold.size === 0 || !this.#north.connected) return;
-    const specs = interfacesOf(this.#hold().specs.values());
-    const places = new Map(this.#hosts.attachments().map(({ portId, host }) => [portId, host]));
-    for (const portId of [...this.#untold]) {
-      const [spec, host] = [specs.get(portId), places.get(portId)];
-      try {
-        if (spec !== undefined && host !== undefined) await this.#hosts.follow(host, spec);
-        this.#untold.delete(portId);
-      } catch {
-        // Its host is away, or could not: with the next look.
-      }
-    }
-  }
-  /** Tells the workloads what became of their interfaces. */
-  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Pick<Held, 'specs'>): Promise<void> {
-    const now = interfacesOf(after.specs.values());
-    for (const { host, portId } of this.#hosts.attachments()) {
-      const [was, is] = [before.get(portId), now.get(portId)];
-      if (was === undefined) continue;
-      if (is === undefined) await this.#release(host, portId);
-      else if (!isDeepStrictEqual(was.addresses, is.addresses)) this.#untold.add(portId);
-    }
-    await this.#tellUntold();
   }
 
   /** Names of the hosts that have an interface of these VPCs. */
@@ -326,7 +274,7 @@ export class OvnDriver implements Driver {
     const now = [...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? []);
     for (const host of this.#hostsOf(now)) hosts.add(host);
     await this.#fences.wait(after.keys(), number, hosts, cut);
-    await this.#tellWorkloads(interfacesOf(before), next);
+    await this.#workloads.changed(interfacesOf(before), interfacesOf(next.specs.values()));
   }
 
   /** The VPCs of the plan, and those whose rows depend on them. */
@@ -547,7 +495,7 @@ export class OvnDriver implements Driver {
   purge(): Promise<void> {
     return this.#serially(async () => {
       await this.#ready();
-      for (const { host, portId } of this.#hosts.attachments()) await this.#release(host, portId);
+      await this.#workloads.releaseAll();
       const operations: Operation[] = [];
       for (const table of Object.keys(northboundTables) as (TableName | 'NB_Global')[]) {
         if (!['Logical_Router', 'Logical_Switch', 'Port_Group', 'Address_Set'].includes(table)) continue;
@@ -569,9 +517,6 @@ export class OvnDriver implements Driver {
     });
   }
 }
-
-const interfacesOf = (specs: Iterable<VpcSpec>): ReadonlyMap<PortId, InterfaceSpec> =>
-  new Map([...specs].flatMap(({ interfaces }) => interfaces.map((spec) => [spec.id, spec] as const)));
 
 /** Whether a step may end what was possible before it. */
 function takesAway(step: Step, before: VpcSpec | null): boolean {
