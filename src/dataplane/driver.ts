@@ -212,6 +212,11 @@ export interface Driver {
   meter(booked: readonly string[]): Promise<MeterReading>;
   /** Of a driver whose `apply` does not wait for ever for a host that cannot be reached: what is open now. */
   owed?(): readonly Owed[];
+  /**
+   * Another process may have written last and ended before its hosts had proven it: from now on all that the plane holds
+   * is owed until they have. Waits for them as `apply` does.
+   */
+  doubt?(): Promise<void>;
   /** Called after a change of what is owed. */
   onOwedChange?(listener: () => void): void;
   /** What the plane as observed would do with this packet. */

@@ -81,6 +81,7 @@ export class Reconciler implements Plane {
       for (const vpcId of update.removed) this.#wanted.delete(vpcId);
       this.#synced = true;
       this.#revision = update.revision;
+      if (update.full) await this.#driver.doubt?.();
       if (this.#known === null || update.full) await this.#observe();
       const touched = new Set<VpcId>(update.full ? [...this.#wanted.keys(), ...(this.#known?.keys() ?? [])] : []);
       for (const spec of update.vpcs) touched.add(spec.vpcId);

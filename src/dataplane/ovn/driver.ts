@@ -86,8 +86,6 @@ export class OvnDriver implements Driver {
   readonly #strays = new Map<string, number>();
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Whether what an earlier process may not have seen proven is owed. */
-  #started = false;
 
   constructor(options: OvnOptions) {
     this.#installationId = options.installationId;
@@ -135,10 +133,6 @@ export class OvnDriver implements Driver {
     } catch (error) {
       throw asDriverError(error);
     }
-    if (this.#started) return;
-    this.#started = true;
-    const { network } = this.#contents();
-    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], this.#config(), this.#hostsOf([spec]));
   }
   /** The newest configuration, as the copy has it. */
   #config(): number {
@@ -364,6 +358,17 @@ export class OvnDriver implements Driver {
         throw asDriverError(error);
       }
       return [`${operations.filter(({ op }) => op !== 'wait').length} operations mended the northbound database`];
+    });
+  }
+
+  /** At a start, and when another server led before: what that one had not seen proven is in no memory but the hosts'. */
+  doubt(): Promise<void> {
+    return this.#serially(async () => {
+      await this.#ready();
+      const { vpcs } = this.#contents().network;
+      const number = this.#config();
+      for (const spec of vpcs) this.#fences.owe([spec.vpcId], number, this.#hostsOf([spec]));
+      await this.#fences.wait([], number, this.#hostsOf(vpcs), true);
     });
   }
 
