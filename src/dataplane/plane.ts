@@ -14,6 +14,8 @@ export interface SyncUpdate {
   readonly full: boolean;
   readonly vpcs: readonly VpcSpec[];
   readonly removed: readonly VpcId[];
+  /** What hosts owed when another process wrote last; absent when that is nothing, or not known. */
+  readonly owed?: readonly Owed[];
 }
 
 export interface SyncResult {

@@ -49,6 +49,7 @@ export class Reconciler implements Plane {
     this.#driver = driver;
     driver.onAttachmentChange((fact) => this.#tell(fact.portId, fact));
     driver.onOwedChange?.(() => this.#lookAtOwed());
+    driver.onDetached?.((portId) => this.#tell(portId, null));
     const interval = options.driftInterval ?? 10_000;
     if (interval > 0) {
       this.#timer = setInterval(() => void this.checkDrift().catch(() => {}), interval);
@@ -81,7 +82,7 @@ export class Reconciler implements Plane {
       for (const vpcId of update.removed) this.#wanted.delete(vpcId);
       this.#synced = true;
       this.#revision = update.revision;
-      if (update.full) await this.#driver.doubt?.();
+      if (update.owed !== undefined) await this.#driver.inherit?.(update.owed);
       if (this.#known === null || update.full) await this.#observe();
       const touched = new Set<VpcId>(update.full ? [...this.#wanted.keys(), ...(this.#known?.keys() ?? [])] : []);
       for (const spec of update.vpcs) touched.add(spec.vpcId);

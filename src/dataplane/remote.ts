@@ -101,8 +101,8 @@ export class RemotePlane implements Plane {
     return this.#client.call<T>(method, params);
   }
 
-  async sync(update: SyncUpdate): Promise<SyncResult> {
-    // An agent answers for its own host, behind its own fence.
+  async sync({ owed: _, ...update }: SyncUpdate): Promise<SyncResult> {
+    // An agent answers for its own host, behind its own fence: it owes nothing, and takes over no debt.
     return { ...(await this.#call<Omit<SyncResult, 'owed'>>('sync', update)), owed: [] };
   }
   async counters(): Promise<Counters> {

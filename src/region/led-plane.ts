@@ -64,12 +64,19 @@ export class LedPlane implements Plane {
   async sync(update: SyncUpdate): Promise<SyncResult> {
     if (!this.#leadership.leads) return this.#wait(update.revision);
     if (!update.full && !this.#told) throw new DriverError('unavailable', 'a full sync is needed first');
-    const result = await this.#plane.sync(update);
+    const result = await this.#plane.sync(this.#told ? update : { ...update, ...(await this.#owedBefore()) });
     if (!this.#leadership.leads) throw changed(false);
     if (update.full) this.#told = true;
     this.#report = result;
     await this.#publish();
-    return result;
+    // What hosts owe may have changed meanwhile, and was told: that is not to be overwritten with what was before.
+    return { ...result, owed: this.#report.owed };
+  }
+
+  /** What whoever led before said last. Of a VPC that is gone, nobody else knows that a host may still carry it. */
+  async #owedBefore(): Promise<Pick<SyncUpdate, 'owed'>> {
+    const { owed } = (await this.#leadership.published()) ?? { owed: [] };
+    return owed.length === 0 ? {} : { owed };
   }
 
   #publish(): Promise<void> {

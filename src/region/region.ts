@@ -81,10 +81,10 @@ const remotesOf = (command: Command): readonly string[] =>
       ? command.network.peerings.map(({ remote }) => remote)
       : [];
 
-/** The access key that a change makes, changes or deletes. */
+/** What a change makes, changes or deletes that has a secret. */
 function keyIdOf(change: Change): readonly string[] {
   const { kind, id } = change.op === 'put' ? change.resource : change;
-  return kind === 'key' ? [id] : [];
+  return kind === 'key' || kind === 'host-authority' ? [id] : [];
 }
 
 type Before = (kind: Resource['kind'], id: string) => Resource | undefined;
@@ -112,6 +112,7 @@ export class Region implements RegionService {
   /** One command at a time, and between two what others wrote. */
   #turn: Promise<unknown> = Promise.resolve();
   #look: NodeJS.Timeout | undefined;
+  #nextLook: Promise<void> | null = null;
   readonly #state = new State();
   readonly view = new CompiledView(this.#state);
   readonly #secrets: Map<string, string>;
@@ -123,6 +124,7 @@ export class Region implements RegionService {
   /** When the meter last saw packets of a half, in milliseconds since the epoch. */
   readonly #carried = new Map<HalfId, number>();
   readonly #attachments = new Map<string, AttachmentFact>();
+  readonly #changesListeners: ((changes: readonly Change[]) => void)[] = [];
   readonly #drift: { time: string; what: string }[] = [];
   /** When an account's tokens were last looked through. */
   readonly #swept = new Map<AccountId, number>();
@@ -224,6 +226,11 @@ export class Region implements RegionService {
     return this.#state;
   }
 
+  /** Called with what was folded in, by whichever server it was written. */
+  onChanges(listener: (changes: readonly Change[]) => void): void {
+    this.#changesListeners.push(listener);
+  }
+
   /** Asks the plane for all attachments anew, after it was out of reach. */
   async refreshAttachments(): Promise<void> {
     const facts = await this.#plane.attachments();
@@ -277,7 +284,7 @@ export class Region implements RegionService {
         changes.push(...this.#expiredTokens(accountId, milliseconds)); // first: one of them may be this very token
         changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
       }
-      const secrets = this.#secretChanges(decision.changes);
+      const secrets = this.#secretChanges(command, decision.changes);
       const entry: StoredEntry = {
         revision: this.#state.revision + 1,
         time: now,
@@ -309,6 +316,7 @@ export class Region implements RegionService {
     const before = beforeOf(entry.changes, this.#state);
     this.#state.apply(entry.changes, entry.revision);
     this.view.touch(dirty);
+    for (const listener of this.#changesListeners) listener(entry.changes);
     this.feed.changed(entry, before);
     this.#owed.changed(entry.changes, before, entry.revision);
     this.#health.touch(dirty);
@@ -317,6 +325,16 @@ export class Region implements RegionService {
       else this.#secrets.set(keyId, secret);
     }
     return dirty;
+  }
+
+  async lookFor(keyId: string): Promise<void> {
+    if (this.#store.others === null || this.#secrets.has(keyId)) return;
+    // One look that begins from now on serves all who ask meanwhile.
+    this.#nextLook ??= this.#inTurn(() => {
+      this.#nextLook = null;
+      return this.#catchUp();
+    }).catch(() => {});
+    await this.#nextLook;
   }
 
   /** Somebody else may have written. */
@@ -364,6 +382,7 @@ export class Region implements RegionService {
     this.#secrets.clear();
     for (const [keyId, secret] of secrets) this.#secrets.set(keyId, secret);
     this.view.touch(dirty);
+    for (const listener of this.#changesListeners) listener(changes);
     this.feed.begin(revision);
     this.#owed.changed(changes, before, revision);
     this.#health.touch(dirty);
@@ -470,7 +489,10 @@ export class Region implements RegionService {
       .map(({ id }) => ({ op: 'delete', kind: 'client-token', id }));
   }
 
-  #secretChanges(changes: readonly Change[]): readonly SecretChange[] {
+  #secretChanges(command: Command, changes: readonly Change[]): readonly SecretChange[] {
+    if (command.kind === 'create-host-authority') {
+      return changes.flatMap(keyIdOf).map((keyId) => ({ keyId, secret: command.privateKey }));
+    }
     return changes.flatMap((change): SecretChange[] => {
       if (change.op === 'delete') return change.kind === 'key' ? [{ keyId: change.id, secret: null }] : [];
       const fresh = change.resource.kind === 'key' && this.#state.get('key', change.resource.id) === undefined;

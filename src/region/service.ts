@@ -132,8 +132,10 @@ export interface RegionService {
   plan(command: Command, principal: Principal): Plan | Refusal;
   /** As `plan`, of all that a declared network lacks, with what tells it from another plan. */
   planNetwork(command: NetworkCommand, principal: Principal): NetworkPlan | Refusal;
-  /** The secret of an access key, for signature checks; undefined when there is no such key. */
+  /** The secret of an access key, or of the authority of hosts; undefined when there is no such key. */
   secretOf(keyId: string): string | undefined;
+  /** Resolves once this server has looked whether another one has made that key, if it does not know it. */
+  lookFor(keyId: string): Promise<void>;
   /** Entries after a revision (null: the newest), oldest first. @param account only this account's; undefined means all (operator). */
   journal(query: {
     readonly afterRevision: number | null;

@@ -124,9 +124,9 @@ export async function clusterStage(say: (text: string) => void): Promise<Cluster
 
   const hosts = async (): Promise<readonly { readonly name: string; readonly connected: boolean }[]> => {
     const answer = (await admin.call('GET', '/hosts')) as {
-      hosts: readonly { readonly hostName: string; readonly connected: boolean }[];
+      hosts: readonly { readonly name: string; readonly connected: boolean }[];
     };
-    return answer.hosts.map(({ hostName, connected }) => ({ name: hostName, connected }));
+    return answer.hosts;
   };
 
   return {
@@ -229,6 +229,7 @@ async function startServer(
   const options = {
     ...{ listen: `${address}:${apiPort}`, insecure: true, region, driver: 'ovn', store },
     ...{ ovnNb: bed.remotes.northbound, ovnSb: bed.remotes.southbound, hostsListen: `${address}:${hostsPort}` },
+    hostsAdvertise: bed.control.map((one) => `${one}:${hostsPort}`).join(),
     ...{ runDir, data: join(runDir, 'data') },
   };
   const service = await startService(options, (text) => say(`server ${n + 1}: ${text}`));
