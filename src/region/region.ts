@@ -150,7 +150,7 @@ export class Region implements RegionService {
     this.feed = new Feed(this.#state.revision);
     this.feed.remember(newest.filter(({ revision }) => revision <= snapshot.revision));
     this.#owed = new OwedBook(this.#clock, (vpcId) => this.#state.get('vpc', vpcId)?.accountId, {
-      touched: (vpcId) => this.#health.touch([vpcId]),
+      touched: (vpcId, quiet) => (quiet ? this.#health.forget([vpcId]) : this.#health.touch([vpcId])),
       news: (subject, behind) => this.#toldOfHosts(subject, behind),
     });
     this.#owed.doubt(this.#state.all('peering'), this.#state.revision);
@@ -565,6 +565,7 @@ export class Region implements RegionService {
   async close(): Promise<void> {
     clearInterval(this.#look);
     this.#health.close();
+    this.#owed.close();
     this.#follower.close();
     await this.meter.close();
     await this.#plane.close();
