@@ -160,7 +160,7 @@ export async function clusterStage(say: (text: string) => void): Promise<Cluster
     },
     faults: faultsOf(made.bed, made.postgres, servers),
     switchRestart: {
-      what: 'ovs-vswitchd of h2 killed and started: this does lose packets',
+      what: 'ovs-vswitchd of h2',
       commands: false,
       begin: () => made.bed.killDaemon('vswitchd', 2),
       async end() {
@@ -274,8 +274,17 @@ function faultsOf(bed: ClusterBed, postgres: PostgresBed, servers: readonly Serv
         const pid = servers[0]?.service.pids().region;
         if (pid !== undefined) process.kill(pid, 'SIGKILL');
       },
-      // Its keeper starts it again.
-      end: async () => {},
+      // Its keeper has started it again by then.
+      end: async () => {
+        for (let tries = 0; tries < 300; tries++) {
+          try {
+            await servers[0]?.admin.call('GET', '/status');
+            return;
+          } catch {
+            await pause(100);
+          }
+        }
+      },
     },
     {
       what: 'PostgreSQL',
