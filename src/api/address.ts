@@ -1,5 +1,6 @@
 /** Where the API may listen. Knows no server: the command line asks it before anything is started. */
 import { isIPv4, isIPv6 } from 'node:net';
+import { networkInterfaces } from 'node:os';
 
 /** Why the service cannot listen as asked: for the operator, with what to do. */
 export class ListenError extends Error {
@@ -64,4 +65,19 @@ export function checkMetricsAddress(address: string): { readonly host: string; r
     `Metrics cannot be served on ${host}: anybody who reaches them may read them.`,
     'Name the one address that the monitoring reaches, or 127.0.0.1.',
   );
+}
+
+/** Where hosts may call: there everybody shows a certificate, so any address will do. @throws ListenError */
+export const checkHostsAddress = parseAddress;
+
+const bracketed = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
+/** `HOST:PORT` under which others reach what listens there: of all addresses, those of this machine that are not its own. */
+export function advertisedFor(host: string, port: number): readonly string[] {
+  if (!/^[0.:]+$/.test(host)) return [`${bracketed(host)}:${port}`];
+  const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const reachable = own.filter(({ internal, address }) => !internal && !/^fe80:/i.test(address));
+  const families = host.includes(':') ? ['IPv4', 'IPv6'] : ['IPv4'];
+  return reachable
+    .filter(({ family }) => families.includes(family))
+    .map(({ address }) => `${bracketed(address)}:${port}`);
 }

@@ -5,6 +5,7 @@ import type { AccountId } from '../model/ids.ts';
 import { type QuotaType, quotaLimit, quotas, quotaTypes } from '../model/quota.ts';
 import type { AccessKey, Account } from '../model/resources.ts';
 import { quotaUse } from '../rules/quotas.ts';
+import { adminHostOperations, type HostsOfRegion } from './admin-hosts.ts';
 import { adminInterfaceOperations } from './admin-interfaces.ts';
 import { adminUsageOperations } from './admin-usage.ts';
 import { descriptionIn, nameIn, pathId } from './fields.ts';
@@ -208,12 +209,13 @@ const regionOperations = (endpoint: string | undefined): readonly Operation[] =>
   })),
 ];
 
-/** All of them. @param endpoint where tenants reach the API */
-export const adminOperations = (endpoint?: string): readonly Operation[] => [
+/** All of them. @param endpoint where tenants reach the API @param hosts null: the driver has none */
+export const adminOperations = (endpoint?: string, hosts: HostsOfRegion | null = null): readonly Operation[] => [
   ...accountOperations,
   ...keyOperations,
   ...quotaOperations,
   ...regionOperations(endpoint),
+  ...adminHostOperations(hosts),
   ...adminInterfaceOperations,
   ...adminTraceOperations,
   ...adminEventOperations,

@@ -8,6 +8,7 @@ import { connect } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { RegionService } from '../region/service.ts';
+import type { HostsOfRegion } from './admin-hosts.ts';
 import { adminOperations } from './admin-operations.ts';
 import { createApp } from './app.ts';
 import { ListenError } from './listen.ts';
@@ -19,13 +20,15 @@ export interface AdminOptions {
   /** Where tenants reach the API; shown in `/status`, so that profiles can be written with it. */
   readonly endpoint?: string;
   readonly onAnswer?: ((status: number) => void) | undefined;
+  /** The hosts of a driver that has some. */
+  readonly hosts?: HostsOfRegion | null;
 }
 
 /** The operator's server, ready to be asked with `inject`; `listenAdmin` puts it on its socket. */
 export async function createAdminServer(options: AdminOptions): Promise<FastifyInstance> {
   const app = createApp({
     region: options.region,
-    operations: adminOperations(options.endpoint),
+    operations: adminOperations(options.endpoint, options.hosts),
     root: '',
     onAnswer: options.onAnswer,
     log: options.log ?? defaultLog(),

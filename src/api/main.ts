@@ -8,6 +8,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { FakeDriver } from '../dataplane/fake/driver.ts';
+import { ChassisBook } from '../dataplane/ovn/chassis.ts';
+import { OvnDriver } from '../dataplane/ovn/driver.ts';
+import type { OvsdbPki } from '../dataplane/ovn/ovsdb.ts';
 import type { Plane } from '../dataplane/plane.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { RemotePlane } from '../dataplane/remote.ts';
@@ -16,7 +19,10 @@ import { lockFile } from '../store/lock.ts';
 import { PostgresStore } from '../store/postgres.ts';
 import { SqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
+import { advertisedFor, checkHostsAddress } from './address.ts';
 import { listenAdmin } from './admin.ts';
+import type { HostsOfRegion } from './admin-hosts.ts';
+import { HostGateway } from './hosts/gateway.ts';
 import { ListenError, listen } from './listen.ts';
 import { listenMetrics } from './metrics/listen.ts';
 import { Metrics } from './metrics/metrics.ts';
@@ -36,6 +42,13 @@ const { values } = parseArgs({
     insecure: { type: 'boolean' },
     metrics: { type: 'string' },
     'usage-retention': { type: 'string' },
+    'ovn-nb': { type: 'string' },
+    'ovn-sb': { type: 'string' },
+    'ovn-ca': { type: 'string' },
+    'ovn-cert': { type: 'string' },
+    'ovn-key': { type: 'string' },
+    'hosts-listen': { type: 'string' },
+    'hosts-advertise': { type: 'string' },
   },
 });
 const version = (
@@ -103,13 +116,51 @@ async function openStore(): Promise<Store> {
   const url = process.env['ISTHMUS_STORE'];
   if (url === undefined) return new SqliteStore(join(data, 'region.db'));
   const store = await PostgresStore.open(url);
-  if (values.driver === 'fake') return store;
+  if (values.driver !== 'ebpf') return store;
   // The network is in this host's kernel: nobody else can keep it.
   for (const until = Date.now() + leadPatience; !store.others.leadership.leads; ) {
     if (Date.now() > until) throw new Error('another region runs on this store: stop it first');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return store;
+}
+
+const commas = (text: string | undefined): readonly string[] => text?.split(',').filter((one) => one !== '') ?? [];
+
+/** The certificates of OVN's databases, which may be root's. */
+function ovnPki(): OvsdbPki | undefined {
+  const { 'ovn-ca': authority, 'ovn-cert': certificate, 'ovn-key': key } = values;
+  if (authority === undefined || certificate === undefined || key === undefined) return undefined;
+  const read = (path: string): string => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (error) {
+      return fail(`the certificates of OVN's databases cannot be read: ${(error as Error).message}`);
+    }
+  };
+  return { authority: read(authority), certificate: read(certificate), key: read(key) };
+}
+
+/** Everything that a network of many hosts needs besides the region. */
+function openHosts(installationId: string, pki: OvsdbPki | undefined) {
+  const southbound = commas(values['ovn-sb']);
+  const gateway = new HostGateway();
+  const ovn = { northbound: commas(values['ovn-nb']), southbound, ...(pki === undefined ? {} : { pki }) };
+  const driver = new OvnDriver({ installationId, hosts: gateway, ...ovn });
+  return { installationId, gateway, driver, chassis: new ChassisBook(southbound, pki), southbound };
+}
+
+/** Begins to listen for hosts. @throws ListenError */
+async function hostsOf(region: Region, many: ReturnType<typeof openHosts>): Promise<HostsOfRegion> {
+  const { gateway, chassis, driver } = many;
+  const address = checkHostsAddress(values['hosts-listen'] ?? '127.0.0.1:7790');
+  // Sockets are of no use to other machines.
+  const southbound = many.southbound.filter((remote) => !remote.startsWith('unix:'));
+  await gateway.open(region, { ...address, installationId: many.installationId, southbound, log });
+  const given = commas(values['hosts-advertise']);
+  const advertised = given.length > 0 ? given : advertisedFor(address.host, gateway.port);
+  log.info({ addresses: advertised }, 'hosts may call');
+  return { gateway, chassis, owed: () => driver.owed(), advertised, southbound };
 }
 
 process.umask(0o077);
@@ -121,6 +172,7 @@ const adminLink = join(runDir, 'admin.sock');
 rmSync(adminLink, { force: true });
 symlinkSync('region/admin.sock', adminLink);
 writeFileSync(join(runDir, 'region.pid'), `${process.pid}\n`);
+const pki = ovnPki();
 if (user !== undefined) {
   await rehearse();
   dropPrivileges(user.uid, user.gid);
@@ -128,10 +180,13 @@ if (user !== undefined) {
 
 try {
   const store = await openStore();
+  const many = values.driver === 'ovn' ? openHosts(store.installationId, pki) : null;
   const plane: Plane =
     values.driver === 'fake'
       ? new Reconciler(new FakeDriver())
-      : await RemotePlane.open(join(runDir, 'agent.sock'), store.installationId);
+      : many !== null
+        ? new Reconciler(many.driver)
+        : await RemotePlane.open(join(runDir, 'agent.sock'), store.installationId);
   const retention = values['usage-retention'];
   const region = await Region.start({
     name: values.region ?? 'local-1',
@@ -140,6 +195,7 @@ try {
     plane,
     ...(retention === undefined ? {} : { metering: { retention: Number(retention) * 24 } }),
   });
+  const hosts = many === null ? null : await hostsOf(region, many);
   const metrics = values.metrics === undefined ? null : new Metrics({ region, storeSize: () => store.size() });
   plane.onDrift(() => metrics?.driftHealed());
   const measured = metrics === null ? region : metrics.measured(region);
@@ -159,12 +215,18 @@ try {
     log,
     endpoint: tenants.url,
     onAnswer: (status) => metrics?.answered('operator', status),
+    hosts,
   });
   const scraped =
     metrics === null || values.metrics === undefined ? null : await listenMetrics(values.metrics, metrics);
   if (scraped !== null) log.info({ url: scraped.url }, 'serving metrics');
   log.info({ url: tenants.url, uid: process.getuid?.(), revision: region.state.revision }, 'listening');
-  process.send?.({ url: tenants.url, admin: join(runDir, 'admin.sock'), metrics: scraped?.url });
+  process.send?.({
+    url: tenants.url,
+    admin: join(runDir, 'admin.sock'),
+    metrics: scraped?.url,
+    hosts: hosts?.advertised.join(','),
+  });
   process.channel?.unref();
 
   let stopping = false;
@@ -174,6 +236,7 @@ try {
     log.info({ signal }, 'stopping; the network stays as it is');
     await Promise.all([tenants.close(), admin.close(), scraped?.close()]);
     await region.close();
+    many?.chassis.close();
     process.exit(0);
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(signal));

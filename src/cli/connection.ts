@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { behindIn, behindLine } from './behind.ts';
 import { Failure } from './failure.ts';
 import { printNote } from './output.ts';
 
@@ -55,7 +56,12 @@ const inOurWords = (text: string): string =>
 type Unreachable = (error: NodeJS.ErrnoException) => Failure;
 
 /** @returns the `result` of the envelope; @throws Failure for a refusal (exit 1) or no connection (exit 2) */
-export async function exchange(target: Target, request: Exchange, unreachable: Unreachable): Promise<unknown> {
+export async function exchange(
+  target: Target,
+  request: Exchange,
+  unreachable: Unreachable,
+  note: (text: string) => void = printNote,
+): Promise<unknown> {
   const { status, text } = await send(target, request, unreachable);
   let envelope: Envelope;
   try {
@@ -77,7 +83,11 @@ export async function exchange(target: Target, request: Exchange, unreachable: U
     throw new Failure(1, inOurWords(what), { ...requestId, ...advice, status: word });
   }
   if (status === 202) {
-    printNote('Stored, but the data plane has not confirmed it yet; it is being retried. See: isthmus doctor');
+    const ended = request.method === 'DELETE' && /\/vpcPeerings\//.test(request.path);
+    note(
+      behindLine(behindIn(envelope.result), ended) ??
+        'Stored, but the data plane has not confirmed it yet; it is being retried. See: isthmus doctor',
+    );
   }
   return envelope.result;
 }

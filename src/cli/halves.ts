@@ -5,7 +5,7 @@ import { type PlaceOptions, placeOptions, placesOf, serviceUser } from './places
 import { prepareDirectories, regionCommand, regionOptions, storeEnvironment, type UpOptions } from './up.ts';
 
 /** Runs a process in our place: its signals, its output, its end. */
-async function become(file: string, args: readonly string[], env = process.env): Promise<void> {
+export async function become(file: string, args: readonly string[], env = process.env): Promise<void> {
   const child = spawn(file, args, { stdio: 'inherit', env });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise<number>((resolve, reject) => {

@@ -36,6 +36,7 @@ const entries: readonly CommandEntry[] = [
   },
   { name: 'region', group: service, summary: 'the other half alone', load: () => import('./halves.ts') },
   { name: 'store', group: service, summary: 'move the store of a region', load: () => import('./store.ts') },
+  { name: 'host', group: service, summary: 'the machines of a region with many', load: () => import('./host.ts') },
   { name: 'account', group: tenants, summary: 'the tenants of the region', load: () => import('./account.ts') },
   { name: 'key', group: tenants, summary: 'their access keys', load: () => import('./key.ts') },
   { name: 'quota', group: tenants, summary: 'how much an account may own', load: () => import('./quota.ts') },

@@ -21,7 +21,7 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { checkListening, checkMetricsAddress, ListenError } from '../api/address.ts';
+import { checkHostsAddress, checkListening, checkMetricsAddress, ListenError } from '../api/address.ts';
 import { defaultRetention } from '../region/meter.ts';
 import { Failure } from './failure.ts';
 import { Keeper } from './keeper.ts';
@@ -49,6 +49,13 @@ export interface UpOptions extends PlaceOptions {
   readonly usageRetention?: string;
   readonly store?: string;
   readonly log?: string;
+  readonly ovnNb?: string;
+  readonly ovnSb?: string;
+  readonly ovnCa?: string;
+  readonly ovnCert?: string;
+  readonly ovnKey?: string;
+  readonly hostsListen?: string;
+  readonly hostsAdvertise?: string;
 }
 
 export const regionOptions = (command: Command): Command =>
@@ -56,7 +63,17 @@ export const regionOptions = (command: Command): Command =>
     command
       .option('--listen <address>', 'where tenants connect', '127.0.0.1:7788')
       .option('--region <name>', 'name of the region', 'local-1')
-      .option('--driver <name>', 'ebpf, or fake for a network in memory', 'ebpf')
+      .option('--driver <name>', 'ebpf, ovn for many hosts, or fake for a network in memory', 'ebpf')
+      .option('--ovn-nb <remotes>', "OVN's northbound database: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, by commas")
+      .option('--ovn-sb <remotes>', 'its southbound database, as the hosts reach it too')
+      .option('--ovn-ca <file>', 'for ssl: who vouches for the databases')
+      .option('--ovn-cert <file>', 'for ssl: our certificate')
+      .option('--ovn-key <file>', 'for ssl: its key')
+      .option('--hosts-listen <address>', 'where hosts call in (default 127.0.0.1:7790)')
+      .option(
+        '--hosts-advertise <addresses>',
+        'as hosts reach all servers of the region, by commas (default: this one)',
+      )
       .option('--data <path>', 'the store (default /var/lib/isthmus)')
       .option(
         '--store <url>',
@@ -147,6 +164,13 @@ function regionArguments(options: UpOptions, places: Places, user: ServiceUser):
     ...(options.insecure === true ? ['--insecure'] : []),
     ...optional('metrics', options.metrics),
     ...optional('usage-retention', options.usageRetention),
+    ...optional('ovn-nb', options.ovnNb),
+    ...optional('ovn-sb', options.ovnSb),
+    ...optional('ovn-ca', options.ovnCa),
+    ...optional('ovn-cert', options.ovnCert),
+    ...optional('ovn-key', options.ovnKey),
+    ...optional('hosts-listen', options.hostsListen),
+    ...optional('hosts-advertise', options.hostsAdvertise),
   ];
 }
 
@@ -156,6 +180,8 @@ export interface Ready {
   readonly admin: string;
   /** Where metrics are served, if they are. */
   readonly metrics?: string;
+  /** Where hosts call in, if there are any: by commas. */
+  readonly hosts?: string;
 }
 
 export interface Service {
@@ -172,8 +198,8 @@ export interface Service {
  */
 export async function startService(options: UpOptions, say: (text: string) => void): Promise<Service> {
   const places = placesOf(options);
-  if (options.driver !== 'ebpf' && options.driver !== 'fake') {
-    throw new Failure(2, `--driver '${options.driver}' is not known.`, { remedy: 'Use ebpf or fake.' });
+  if (!['ebpf', 'ovn', 'fake'].includes(options.driver)) {
+    throw new Failure(2, `--driver '${options.driver}' is not known.`, { remedy: 'Use ebpf, ovn or fake.' });
   }
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(options.region)) {
     throw new Failure(2, `--region '${options.region}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 32.' });
@@ -188,6 +214,7 @@ export async function startService(options: UpOptions, say: (text: string) => vo
     throw new Failure(2, '--store is not the URL of a PostgreSQL database.', { remedy });
   }
   demandAddress(options);
+  demandOvn(options);
   if (options.driver === 'ebpf') await demandKernel();
   const user = isRoot()
     ? serviceUser(options.user, places.namespace)
@@ -261,6 +288,39 @@ function demandAddress({ listen, tlsCert, tlsKey, insecure, metrics }: UpOptions
   }
 }
 
+const remoteForm = /^(unix:\/.+|(tcp|ssl):(\[[0-9a-fA-F:]+\]|[^:[\]]+):[0-9]{1,5})$/;
+/** @throws Failure unless what OVN needs is there, and only then */
+function demandOvn(options: UpOptions): void {
+  const { driver, ovnNb, ovnSb, ovnCa, ovnCert, ovnKey, hostsListen, hostsAdvertise } = options;
+  const given = [ovnNb, ovnSb, ovnCa, ovnCert, ovnKey, hostsListen, hostsAdvertise].some((one) => one !== undefined);
+  if (driver !== 'ovn') {
+    if (given) throw new Failure(2, 'Hosts and OVN are of --driver ovn alone.', { remedy: 'Say --driver ovn.' });
+    return;
+  }
+  for (const [name, text] of [
+    ['--ovn-nb', ovnNb],
+    ['--ovn-sb', ovnSb],
+  ] as const) {
+    const remedy = 'Write unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, several by commas.';
+    if (text === undefined)
+      throw new Failure(2, `${name} is missing: the OVN driver needs both databases.`, { remedy });
+    const bad = text.split(',').find((remote) => !remoteForm.test(remote));
+    if (bad !== undefined) throw new Failure(2, `${name}: '${bad}' is not a remote of OVSDB.`, { remedy });
+  }
+  const pki = [ovnCa, ovnCert, ovnKey].filter((one) => one !== undefined);
+  const secure = `${ovnNb},${ovnSb}`.split(',').some((remote) => remote.startsWith('ssl:'));
+  if ((secure && pki.length < 3) || (pki.length > 0 && pki.length < 3)) {
+    const remedy = 'Give --ovn-ca, --ovn-cert and --ovn-key.';
+    throw new Failure(2, 'The certificates for ssl: remotes are not complete.', { remedy });
+  }
+  try {
+    for (const address of [hostsListen ?? [], hostsAdvertise?.split(',') ?? []].flat()) checkHostsAddress(address);
+  } catch (error) {
+    if (!(error instanceof ListenError)) throw error;
+    throw new Failure(2, error.message, { remedy: error.remedy });
+  }
+}
+
 /** The last fatal lines of a log, if they say something. @param start where this run's part of it begins */
 function lastWords(path: string, start: number): readonly string[] {
   if (path === '-') return [];
@@ -307,6 +367,7 @@ export function register(program: Command): void {
           `  tenants  ${service.ready.url}`,
           `  operator ${service.ready.admin}`,
           ...(service.ready.metrics === undefined ? [] : [`  metrics  ${service.ready.metrics}`]),
+          ...(service.ready.hosts === undefined ? [] : [`  hosts    ${service.ready.hosts}`]),
           '',
           'In another terminal:',
           `  ${sudo}isthmus account create red${here}`,

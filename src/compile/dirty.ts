@@ -16,6 +16,8 @@ const vpcsOf = (resource: Resource): readonly VpcId[] => {
     case 'account':
     case 'key':
     case 'client-token':
+    case 'host':
+    case 'host-authority':
       return [];
   }
 };

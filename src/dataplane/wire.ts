@@ -163,13 +163,14 @@ export function readAnswer(line: string): Answer {
 }
 
 /** Calls back for each line of a socket; ends the connection when one is too long. */
-export function onLines(socket: Socket, line: (text: string) => void): void {
+export function onLines(socket: Socket, line: (text: string) => void, longest = longestLine): void {
   let parts: Buffer[] = [];
   let size = 0;
   socket.on('data', (chunk: Buffer) => {
     let rest = chunk;
     for (let at = rest.indexOf(10); at >= 0; at = rest.indexOf(10)) {
       parts.push(rest.subarray(0, at));
+      if (size + at > longest) break;
       line(Buffer.concat(parts).toString('utf8'));
       parts = [];
       size = 0;
@@ -177,7 +178,7 @@ export function onLines(socket: Socket, line: (text: string) => void): void {
     }
     parts.push(rest);
     size += rest.length;
-    if (size > longestLine) socket.destroy(new Error('a line is too long'));
+    if (size > longest) socket.destroy(new Error('a line is too long'));
   });
 }
 

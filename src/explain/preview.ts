@@ -52,7 +52,7 @@ export interface Preview {
 }
 
 /** Kinds that are not the reader's concern. */
-const hidden: ReadonlySet<ResourceKind> = new Set(['half-identity', 'client-token']);
+const hidden: ReadonlySet<ResourceKind> = new Set(['half-identity', 'client-token', 'host-authority']);
 
 const nameOf = (resource: Resource | undefined): string =>
   resource !== undefined && 'name' in resource ? resource.name : '';

@@ -356,6 +356,62 @@ export const errors = {
     remedy: 'Its secondary addresses are: {secondary}.',
   },
 
+  // Hosts
+  'no-hosts': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'This region has no hosts to join: {why}.',
+    remedy: 'Start it with --driver ovn and --hosts-listen.',
+  },
+  'host-exists': {
+    http: 409,
+    status: 'ALREADY_EXISTS',
+    text: 'Host {name} has joined already.',
+    remedy: 'Choose another name, or remove that host first.',
+  },
+  'host-token-refused': {
+    http: 403,
+    status: 'HTTP_FORBIDDEN',
+    text: 'The token does not let a host join: it is unknown, has expired, or was used.',
+    remedy: 'Let the operator make another: isthmus host invite NAME.',
+  },
+  'host-not-joined': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'Host {name} has not joined yet.',
+    remedy: 'Run the command of its invitation on it, or remove it.',
+  },
+  'host-not-drained': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'Host {name} still takes workloads.',
+    remedy: 'Drain it first: isthmus host drain {name}.',
+  },
+  'host-in-use': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'Host {name} still has workloads: {what}.',
+    remedy: 'Detach them there first: isthmus detach.',
+  },
+  'host-away': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'The agent of host {name} is not connected: nobody can tell what is attached there.',
+    remedy: 'Start its agent. If the machine is gone for good, remove it as lost.',
+  },
+  'host-draining': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'Host {name} is draining: it takes no new workloads.',
+    remedy: 'Attach on another host, or end the draining: isthmus host drain {name} --undo.',
+  },
+  'attached-elsewhere': {
+    http: 409,
+    status: 'ALREADY_EXISTS',
+    text: 'Interface {id} is attached on host {host}.',
+    remedy: 'Detach it there first.',
+  },
+
   // The service itself
   internal: { http: 500, status: 'INTERNAL', text: 'The service failed.', remedy: 'Give the operator the requestId.' },
   'store-unavailable': {

@@ -14,6 +14,9 @@ export type RouteTableId = Id<'route-table'>;
 export type RouteRuleId = Id<'route-rule'>;
 export type HalfId = Id<'peering'>;
 export type PortId = Id<'interface'>;
+/** Chosen by the operator; also the name by which OVN knows the host (its chassis). */
+export type HostName = Id<'host'>;
+export const isHostName = (text: string): text is HostName => /^[a-z0-9][a-z0-9.-]{0,62}$/.test(text);
 
 export const idPrefixes = {
   account: 'acct-',

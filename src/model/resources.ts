@@ -2,7 +2,7 @@
  * The nouns of the system, as they are stored and journalled: plain frozen JSON, one interface per noun, discriminated
  * by `kind`. Holds no logic. Secret keys are not here: they never enter a document or the journal (see store/).
  */
-import type { AccountId, HalfId, KeyId, PortId, RouteRuleId, RouteTableId, SubnetId, VpcId } from './ids.ts';
+import type { AccountId, HalfId, HostName, KeyId, PortId, RouteRuleId, RouteTableId, SubnetId, VpcId } from './ids.ts';
 import type { Address, Mac, Prefix } from './ip.ts';
 import type { QuotaType } from './quota.ts';
 
@@ -155,6 +155,30 @@ export interface CommandResult {
   readonly left?: number;
 }
 
+export type HostState = 'invited' | 'active' | 'draining';
+
+/** A machine that carries packets, in a region of many of them. Whether it is connected is an observed fact. */
+export interface Host {
+  readonly kind: 'host';
+  readonly id: HostName;
+  readonly state: HostState;
+  /** SHA-256 of its certificate's public key, in hexadecimal: no other certificate speaks for it. null until it joins. */
+  readonly keyHash: string | null;
+  /** SHA-256 of the token with which it may join, once. */
+  readonly tokenHash: string | null;
+  readonly tokenExpires: string | null;
+  readonly createdTime: string;
+}
+
+/** Who signs the certificates of hosts and of what they speak to. Its private key is a secret of the store. */
+export interface HostAuthority {
+  readonly kind: 'host-authority';
+  readonly id: 'host-authority';
+  /** PEM. */
+  readonly certificate: string;
+  readonly createdTime: string;
+}
+
 export type Resource =
   | Account
   | AccessKey
@@ -164,7 +188,9 @@ export type Resource =
   | PeeringHalf
   | HalfIdentity
   | NetworkInterface
-  | ClientToken;
+  | ClientToken
+  | Host
+  | HostAuthority;
 export type ResourceKind = Resource['kind'];
 const everyKind: { readonly [K in ResourceKind]: true } = {
   account: true,
@@ -176,6 +202,8 @@ const everyKind: { readonly [K in ResourceKind]: true } = {
   'half-identity': true,
   interface: true,
   'client-token': true,
+  host: true,
+  'host-authority': true,
 };
 export const resourceKinds = Object.keys(everyKind) as readonly ResourceKind[];
 export type ResourceOf<K extends ResourceKind> = Extract<Resource, { kind: K }>;

@@ -34,6 +34,8 @@ export interface StateView {
 function parentsOf(resource: Resource): readonly string[] {
   switch (resource.kind) {
     case 'account':
+    case 'host':
+    case 'host-authority':
       return [];
     case 'key':
     case 'vpc':

@@ -34,6 +34,7 @@ import { HealthBook } from './health-book.ts';
 import { freshSecret, PlannedIds, systemIds } from './ids.ts';
 import { LedPlane } from './led-plane.ts';
 import { Meter, type MeterOptions } from './meter.ts';
+import { type Behind, isBehind, OwedBook, type OwedSubject } from './owed-book.ts';
 import type {
   CommandContext,
   JournalEntry,
@@ -80,20 +81,23 @@ const remotesOf = (command: Command): readonly string[] =>
       ? command.network.peerings.map(({ remote }) => remote)
       : [];
 
-/** The access key that a change makes, changes or deletes. */
+/** What a change makes, changes or deletes that has a secret. */
 function keyIdOf(change: Change): readonly string[] {
   const { kind, id } = change.op === 'put' ? change.resource : change;
-  return kind === 'key' ? [id] : [];
+  return kind === 'key' || kind === 'host-authority' ? [id] : [];
 }
 
-/** What changes delete, as it was. */
-function goneWith(changes: readonly Change[], state: StateView): ReadonlyMap<string, Resource> {
-  const gone = new Map<string, Resource>();
+type Before = (kind: Resource['kind'], id: string) => Resource | undefined;
+
+/** What changes are about to delete or replace, as it is. */
+function beforeOf(changes: readonly Change[], state: StateView): Before {
+  const before = new Map<string, Resource>();
   for (const change of changes) {
-    const old = change.op === 'delete' ? (state.get(change.kind, change.id) as Resource | undefined) : undefined;
-    if (change.op === 'delete' && old !== undefined) gone.set(`${change.kind}|${change.id}`, old);
+    const { kind, id } = change.op === 'put' ? change.resource : change;
+    const old = state.get(kind, id) as Resource | undefined;
+    if (old !== undefined) before.set(`${kind}|${id}`, old);
   }
-  return gone;
+  return (kind, id) => before.get(`${kind}|${id}`);
 }
 
 const isoTime = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
@@ -108,6 +112,7 @@ export class Region implements RegionService {
   /** One command at a time, and between two what others wrote. */
   #turn: Promise<unknown> = Promise.resolve();
   #look: NodeJS.Timeout | undefined;
+  #nextLook: Promise<void> | null = null;
   readonly #state = new State();
   readonly view = new CompiledView(this.#state);
   readonly #secrets: Map<string, string>;
@@ -115,9 +120,11 @@ export class Region implements RegionService {
   readonly #guard: UnknownIdGuard;
   readonly feed: Feed;
   readonly #health: HealthBook;
+  readonly #owed: OwedBook;
   /** When the meter last saw packets of a half, in milliseconds since the epoch. */
   readonly #carried = new Map<HalfId, number>();
   readonly #attachments = new Map<string, AttachmentFact>();
+  readonly #changesListeners: ((changes: readonly Change[]) => void)[] = [];
   readonly #drift: { time: string; what: string }[] = [];
   /** When an account's tokens were last looked through. */
   readonly #swept = new Map<AccountId, number>();
@@ -142,9 +149,20 @@ export class Region implements RegionService {
     this.#secrets = new Map(snapshot.secrets);
     this.feed = new Feed(this.#state.revision);
     this.feed.remember(newest.filter(({ revision }) => revision <= snapshot.revision));
+    this.#owed = new OwedBook(this.#clock, (vpcId) => this.#state.get('vpc', vpcId)?.accountId, {
+      touched: (vpcId, quiet) => (quiet ? this.#health.forget([vpcId]) : this.#health.touch([vpcId])),
+      news: (subject, behind) => this.#toldOfHosts(subject, behind),
+    });
+    this.#owed.doubt(this.#state.all('peering'), this.#state.revision);
     this.#health = new HealthBook(
       this.#state,
-      (caller) => ({ state: this.#state, view: this.view, workload: (id) => this.attachment(id), caller }),
+      (caller) => ({
+        state: this.#state,
+        view: this.view,
+        workload: (id) => this.attachment(id),
+        behind: (id) => this.behind(id),
+        caller,
+      }),
       (half, health) => {
         const blockers = health?.pairs.flatMap((pair) => pair.blockers.map(({ text }) => text)) ?? [];
         this.feed.happened(half.accountId, isoTime(this.#clock()), {
@@ -160,6 +178,7 @@ export class Region implements RegionService {
       revision: () => this.#state.revision,
       compile: (vpcId) => compileVpc(this.#state, vpcId),
       all: () => compileAll(this.#state).vpcs,
+      owed: (owed, revision) => this.#owed.take(owed, revision),
     });
     const read: MeterOptions['read'] = (booked) => this.#plane.meter(booked);
     const leads = (): boolean => others?.leadership.leads ?? true;
@@ -207,6 +226,11 @@ export class Region implements RegionService {
     return this.#state;
   }
 
+  /** Called with what was folded in, by whichever server it was written. */
+  onChanges(listener: (changes: readonly Change[]) => void): void {
+    this.#changesListeners.push(listener);
+  }
+
   /** Asks the plane for all attachments anew, after it was out of reach. */
   async refreshAttachments(): Promise<void> {
     const facts = await this.#plane.attachments();
@@ -217,8 +241,18 @@ export class Region implements RegionService {
   async submit(command: Command, context: CommandContext): Promise<Outcome> {
     const { outcome, dirty } = await this.#inTurn(() => this.#carryOut(command, context));
     if (isRefusal(outcome) || dirty === null) return outcome;
-    const applied = dirty.size === 0 || (await this.#follower.follow(outcome.revision, dirty));
-    return { ...outcome, applied };
+    if (dirty.size === 0) return { ...outcome, applied: true };
+    const { applied, ...behind } = await this.#follower.follow(outcome.revision, dirty);
+    return { ...outcome, applied, ...(isBehind(behind) ? { behind } : {}) };
+  }
+
+  /** Hosts have fallen behind or caught up. */
+  #toldOfHosts(subject: OwedSubject, { notFencedOn, notInstalledOn }: Behind): void {
+    const { vpcId, accountId } = subject;
+    if (accountId === undefined) return;
+    const vpcPeeringId = subject.kind === 'half' ? subject.halfId : null;
+    const event = { event: 'fence', vpcId, vpcPeeringId, notFencedOn, notInstalledOn } as const;
+    this.feed.happened(accountId, isoTime(this.#clock()), event);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -233,12 +267,25 @@ export class Region implements RegionService {
     context: CommandContext,
   ): Promise<{ readonly outcome: Outcome; readonly dirty: ReadonlySet<VpcId> | null }> {
     const accountId = context.principal.kind === 'tenant' ? context.principal.accountId : null;
+    // Whether all that was written before this command came is known here. A commit finds that out by itself.
+    let current = this.#store.others === null;
     for (;;) {
       const milliseconds = this.#clock();
       const now = isoTime(milliseconds);
       const token = this.#tokenOf(context, accountId, command);
       if (token !== null && 'answer' in token) return { outcome: token.answer, dirty: null };
-      const decision = this.#decide(command, accountId, now, this.#ids);
+      const decision = this.#decide(command, accountId, now, { ids: this.#ids, watch: current });
+      if (!current && (isRefusal(decision) || decision.changes.length === 0)) {
+        // Nothing to commit, because of what may no longer be so.
+        try {
+          await this.#catchUp();
+        } catch (error) {
+          if (!(error instanceof StoreUnavailableError)) throw error;
+          return { outcome: refuse('store-unavailable', {}), dirty: null };
+        }
+        current = true;
+        continue;
+      }
       if (isRefusal(decision)) return { outcome: decision, dirty: null };
       const done = { kind: 'done', result: decision.result } as const;
       if (decision.changes.length === 0) {
@@ -250,7 +297,7 @@ export class Region implements RegionService {
         changes.push(...this.#expiredTokens(accountId, milliseconds)); // first: one of them may be this very token
         changes.push({ op: 'put', resource: { ...token.record, result: decision.result, time: now } });
       }
-      const secrets = this.#secretChanges(decision.changes);
+      const secrets = this.#secretChanges(command, decision.changes);
       const entry: StoredEntry = {
         revision: this.#state.revision + 1,
         time: now,
@@ -263,6 +310,7 @@ export class Region implements RegionService {
       try {
         if ((await this.#store.commit(entry, secrets)) === 'overtaken') {
           await this.#catchUp();
+          current = true;
           continue;
         }
       } catch (error) {
@@ -279,16 +327,28 @@ export class Region implements RegionService {
   /** Takes a committed entry in. @param secrets null of a key that is gone @returns the VPCs that it touches */
   #fold(entry: StoredEntry, secrets: ReadonlyMap<string, string | null>): ReadonlySet<VpcId> {
     const dirty = dirtyVpcs(entry.changes, (kind, id) => this.#state.get(kind, id));
-    const gone = goneWith(entry.changes, this.#state);
+    const before = beforeOf(entry.changes, this.#state);
     this.#state.apply(entry.changes, entry.revision);
     this.view.touch(dirty);
-    this.feed.changed(entry, (kind, id) => gone.get(`${kind}|${id}`));
+    for (const listener of this.#changesListeners) listener(entry.changes);
+    this.feed.changed(entry, before);
+    this.#owed.changed(entry.changes, before, entry.revision);
     this.#health.touch(dirty);
     for (const [keyId, secret] of secrets) {
       if (secret === null) this.#secrets.delete(keyId);
       else this.#secrets.set(keyId, secret);
     }
     return dirty;
+  }
+
+  async lookFor(keyId: string): Promise<void> {
+    if (this.#store.others === null || this.#secrets.has(keyId)) return;
+    // One look that begins from now on serves all who ask meanwhile.
+    this.#nextLook ??= this.#inTurn(() => {
+      this.#nextLook = null;
+      return this.#catchUp();
+    }).catch(() => {});
+    await this.#nextLook;
   }
 
   /** Somebody else may have written. */
@@ -331,11 +391,14 @@ export class Region implements RegionService {
       }
     }
     const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
+    const before = beforeOf(changes, this.#state);
     this.#state.apply(changes, revision);
     this.#secrets.clear();
     for (const [keyId, secret] of secrets) this.#secrets.set(keyId, secret);
     this.view.touch(dirty);
+    for (const listener of this.#changesListeners) listener(changes);
     this.feed.begin(revision);
+    this.#owed.changed(changes, before, revision);
     this.#health.touch(dirty);
     void this.#follower.follow(revision, dirty);
   }
@@ -359,13 +422,18 @@ export class Region implements RegionService {
   }
 
   /** Decides, and watches that nobody finds out by trying what is not his to know: neither ids nor the ranges behind them. */
-  #decide(command: Command, accountId: AccountId | null, now: string, ids: Ids): Decision {
+  #decide(
+    command: Command,
+    accountId: AccountId | null,
+    now: string,
+    { ids, watch = true }: { readonly ids: Ids; readonly watch?: boolean },
+  ): Decision {
     const remotes = remotesOf(command);
     if (accountId !== null && remotes.length > 0 && this.#guard.exhausted(accountId)) {
       return refuse('too-many-unknown-ids', {});
     }
     const decision = decide(command, { state: this.#state, accountId, now, ids });
-    if (isRefusal(decision) && accountId !== null && remotes.length > 0) {
+    if (watch && isRefusal(decision) && accountId !== null && remotes.length > 0) {
       const unknown = decision.code === 'not-found' && remotes.includes(decision.params['id'] ?? '');
       if (unknown || decision.code === 'peering-overlap-hidden') this.#guard.count(accountId);
     }
@@ -374,7 +442,7 @@ export class Region implements RegionService {
 
   plan(command: Command, principal: Principal): Plan | Refusal {
     const caller = principal.kind === 'tenant' ? principal.accountId : null;
-    const decision = this.#decide(command, caller, isoTime(this.#clock()), new PlannedIds());
+    const decision = this.#decide(command, caller, isoTime(this.#clock()), { ids: new PlannedIds() });
     if (isRefusal(decision)) return decision;
     return this.#preview(decision.changes, caller);
   }
@@ -383,7 +451,7 @@ export class Region implements RegionService {
     const caller = principal.kind === 'tenant' ? principal.accountId : null;
     const whole: NetworkCommand = { ...command, most: Number.MAX_SAFE_INTEGER };
     // Ids and the time are made up, the same each time, so that equal plans are equal.
-    const decision = this.#decide(whole, caller, '', new PlannedIds());
+    const decision = this.#decide(whole, caller, '', { ids: new PlannedIds() });
     if (isRefusal(decision)) return decision;
     const touched = decision.changes.map((change) => {
       const { kind, id } = change.op === 'put' ? change.resource : change;
@@ -440,7 +508,10 @@ export class Region implements RegionService {
       .map(({ id }) => ({ op: 'delete', kind: 'client-token', id }));
   }
 
-  #secretChanges(changes: readonly Change[]): readonly SecretChange[] {
+  #secretChanges(command: Command, changes: readonly Change[]): readonly SecretChange[] {
+    if (command.kind === 'create-host-authority') {
+      return changes.flatMap(keyIdOf).map((keyId) => ({ keyId, secret: command.privateKey }));
+    }
     return changes.flatMap((change): SecretChange[] => {
       if (change.op === 'delete') return change.kind === 'key' ? [{ keyId: change.id, secret: null }] : [];
       const fresh = change.resource.kind === 'key' && this.#state.get('key', change.resource.id) === undefined;
@@ -473,6 +544,13 @@ export class Region implements RegionService {
     return this.#plane.probe();
   }
 
+  behind(vpcId: VpcId): Behind {
+    return this.#owed.of(vpcId);
+  }
+  notFenced(half: PeeringHalf): readonly string[] {
+    return half.state === 'Connected' ? [] : this.#owed.ofHalf(half);
+  }
+
   planeProblem(vpcId: VpcId): string | null {
     return this.#follower.problemOf(vpcId);
   }
@@ -496,6 +574,8 @@ export class Region implements RegionService {
       planeProblem: this.#follower.problem,
       storeProblem: this.#store.problem,
       leads: this.#store.others?.leadership.leads ?? true,
+      owedVpcs: this.#owed.vpcs,
+      owed: this.#owed.byHost().map(({ since, ...of }) => ({ ...of, since: isoTime(since) })),
       drift: [...this.#drift],
     };
   }
@@ -504,6 +584,7 @@ export class Region implements RegionService {
   async close(): Promise<void> {
     clearInterval(this.#look);
     this.#health.close();
+    this.#owed.close();
     this.#follower.close();
     await this.meter.close();
     await this.#plane.close();

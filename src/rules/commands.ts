@@ -3,7 +3,17 @@
  * canonical, names and descriptions are checked. Whether a command is allowed is decided in `decide.ts` and nowhere else.
  */
 import type { DeclaredNetwork } from '../model/declared.ts';
-import type { AccountId, HalfId, KeyId, PortId, RouteRuleId, RouteTableId, SubnetId, VpcId } from '../model/ids.ts';
+import type {
+  AccountId,
+  HalfId,
+  HostName,
+  KeyId,
+  PortId,
+  RouteRuleId,
+  RouteTableId,
+  SubnetId,
+  VpcId,
+} from '../model/ids.ts';
 import type { Address, Prefix } from '../model/ip.ts';
 import type { QuotaType } from '../model/quota.ts';
 import type { NextHop } from '../model/resources.ts';
@@ -35,7 +45,28 @@ export type OperatorCommand =
       readonly limit: number | null;
     }
   | { readonly kind: 'create-key'; readonly accountId: AccountId; readonly description: string }
-  | { readonly kind: 'delete-key'; readonly keyId: KeyId };
+  | { readonly kind: 'delete-key'; readonly keyId: KeyId }
+  /** Once for a region; its private key goes to the secrets of the store and nowhere else. */
+  | { readonly kind: 'create-host-authority'; readonly certificate: string; readonly privateKey: string }
+  | {
+      readonly kind: 'invite-host';
+      readonly name: HostName;
+      readonly tokenHash: string;
+      /** When the token expires. */
+      readonly expires: string;
+    }
+  /** A machine shows the token: from now on its key, and no other, speaks for the host. */
+  | { readonly kind: 'admit-host'; readonly tokenHash: string; readonly keyHash: string }
+  | { readonly kind: 'drain-host'; readonly name: HostName }
+  | { readonly kind: 'undrain-host'; readonly name: HostName }
+  | {
+      readonly kind: 'remove-host';
+      readonly name: HostName;
+      /** Interfaces that have a workload there; null: nobody can tell, its agent is away. */
+      readonly attached: readonly PortId[] | null;
+      /** The machine is gone for good. */
+      readonly lost: boolean;
+    };
 
 /** Commands that a tenant gives; the account is part of the context. */
 export type TenantCommand =
@@ -155,4 +186,10 @@ export const operatorCommands = {
   'set-quota': true,
   'create-key': true,
   'delete-key': true,
+  'create-host-authority': true,
+  'invite-host': true,
+  'admit-host': true,
+  'drain-host': true,
+  'undrain-host': true,
+  'remove-host': true,
 } as const satisfies Record<OperatorCommand['kind'], true>;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { commandKinds, commandOf, draw, giverOf, populate } from '../../test/ledger/commands.ts';
 import { Ledger } from '../../test/ledger/ledger.ts';
 import { isRefusal } from '../model/errors.ts';
-import type { AccountId, KeyId } from '../model/ids.ts';
+import type { AccountId, HostName, KeyId } from '../model/ids.ts';
 import { containsAddress } from '../model/ip.ts';
 import type { Change, PeeringHalf, Resource, ResourceKind } from '../model/resources.ts';
 import { type Command, operatorCommands } from './commands.ts';
@@ -12,7 +12,7 @@ import { effectivePrefixes, findOverlap } from './overlap.ts';
 
 const kinds: readonly ResourceKind[] = [
   ...(['account', 'key', 'vpc', 'subnet', 'route-table'] as const),
-  ...(['peering', 'half-identity', 'interface', 'client-token'] as const),
+  ...(['peering', 'half-identity', 'interface', 'client-token', 'host', 'host-authority'] as const),
 ];
 const everything = (ledger: Ledger): readonly Resource[] => kinds.flatMap((kind) => [...ledger.state.all(kind)]);
 /** The state as text; resources are frozen, so the same text is the same state. */
@@ -88,6 +88,7 @@ test('every command of the closed union is done and refused by some history', ()
 test('no tenant gives an operator’s command, whatever it names, and the operator may', () => {
   const ledger = new Ledger();
   const red = ledger.account('red');
+  const name = 'h1' as HostName;
   const keyId = ledger.done({ kind: 'create-key', accountId: red, description: '' }, null) as KeyId;
   const commands: readonly Command[] = [
     { kind: 'create-account', name: 'blue' },
@@ -96,6 +97,12 @@ test('no tenant gives an operator’s command, whatever it names, and the operat
     { kind: 'create-key', accountId: red, description: '' },
     { kind: 'delete-key', keyId },
     { kind: 'delete-account', accountId: red, force: true },
+    { kind: 'create-host-authority', certificate: '', privateKey: '' },
+    { kind: 'invite-host', name, tokenHash: 'aa', expires: '2999-01-01T00:00:00Z' },
+    { kind: 'admit-host', tokenHash: 'aa', keyHash: 'bb' },
+    { kind: 'drain-host', name },
+    { kind: 'undrain-host', name },
+    { kind: 'remove-host', name, attached: null, lost: true },
   ];
   assert.deepEqual(commands.map(({ kind }) => kind).sort(), Object.keys(operatorCommands).sort());
   for (const command of commands) assert.equal(ledger.refused(command, red).code, 'forbidden');
@@ -106,7 +113,7 @@ test('no tenant gives an operator’s command, whatever it names, and the operat
 const ownerOf = (ledger: Ledger, resource: Resource): AccountId | undefined => {
   if (resource.kind === 'account') return resource.id;
   if (resource.kind === 'half-identity') return ledger.state.get('vpc', resource.localVpcId)?.accountId;
-  return resource.accountId;
+  return 'accountId' in resource ? resource.accountId : undefined;
 };
 /** Whether a change to what is another's is the one that is allowed: the mirror's state follows. */
 function follows(change: Change, before: Resource): boolean {

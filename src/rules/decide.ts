@@ -7,6 +7,7 @@ import * as accounts from './accounts.ts';
 import { type Command, operatorCommands } from './commands.ts';
 import { applyNetwork } from './declared.ts';
 import type { Decision, RuleContext } from './draft.ts';
+import * as hosts from './hosts.ts';
 import * as interfaces from './interfaces.ts';
 import * as peering from './peering.ts';
 import * as tables from './route-tables.ts';
@@ -30,6 +31,18 @@ export function decide(command: Command, context: RuleContext): Decision {
       return accounts.createKey(command, context);
     case 'delete-key':
       return accounts.deleteKey(command, context);
+    case 'create-host-authority':
+      return hosts.createAuthority(command, context);
+    case 'invite-host':
+      return hosts.inviteHost(command, context);
+    case 'admit-host':
+      return hosts.admitHost(command, context);
+    case 'drain-host':
+      return hosts.drainHost(command, context);
+    case 'undrain-host':
+      return hosts.undrainHost(command, context);
+    case 'remove-host':
+      return hosts.removeHost(command, context);
     case 'create-vpc':
       return vpcs.createVpc(command, context);
     case 'modify-vpc':

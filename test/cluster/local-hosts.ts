@@ -10,6 +10,7 @@ export class LocalHosts implements Hosts {
   readonly #away = new Set<string>();
   readonly #connectedListeners: ((host: string) => void)[] = [];
   readonly #attachmentListeners: ((fact: AttachmentFact) => void)[] = [];
+  readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   #closed = false;
 
   /** @param agents by the names that OVN has for their hosts; they stay open when this is closed */
@@ -18,6 +19,9 @@ export class LocalHosts implements Hosts {
     for (const agent of agents.values()) {
       agent.onAttachment((fact) => {
         if (!this.#closed) for (const listener of this.#attachmentListeners) listener(fact);
+      });
+      agent.onDetached((portId) => {
+        if (!this.#closed) for (const listener of this.#detachedListeners) listener(portId);
       });
     }
   }
@@ -59,6 +63,9 @@ export class LocalHosts implements Hosts {
   }
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#attachmentListeners.push(listener);
+  }
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#detachedListeners.push(listener);
   }
   async close(): Promise<void> {
     this.#closed = true;

@@ -4,7 +4,7 @@
  * commands: a new kind does not compile until it is drawn here.
  */
 import fc from 'fast-check';
-import { idPrefixes } from '../../src/model/ids.ts';
+import { type HostName, idPrefixes } from '../../src/model/ids.ts';
 import { addressAt, familyOf, type Prefix } from '../../src/model/ip.ts';
 import { quotaTypes } from '../../src/model/quota.ts';
 import type { NextHop, ResourceKind, ResourceOf } from '../../src/model/resources.ts';
@@ -62,6 +62,7 @@ function near(state: StateView, subnetId: string | undefined, n: number) {
 }
 
 type Make<K extends CommandKind> = (state: StateView, a: number, b: number, c: number) => Of<K>;
+const host = (n: number): HostName => `h${n % 2}` as HostName;
 const named = (n: number) => ({ name: `n${n % 40}`, description: '' });
 
 const make: { readonly [K in CommandKind]: Make<K> } = {
@@ -80,6 +81,22 @@ const make: { readonly [K in CommandKind]: Make<K> } = {
   }),
   'create-key': (s, a) => ({ kind: 'create-key', accountId: some(s, 'account', a).id, description: '' }),
   'delete-key': (s, a) => ({ kind: 'delete-key', keyId: some(s, 'key', a).id }),
+  'create-host-authority': (_, a) => ({ kind: 'create-host-authority', certificate: `c${a}`, privateKey: '' }),
+  'invite-host': (_, a, b, c) => ({
+    kind: 'invite-host',
+    name: host(a),
+    tokenHash: `t${b % 2}`,
+    expires: c % 9 === 0 ? '2000-01-01T00:00:00Z' : '2999-01-01T00:00:00Z',
+  }),
+  'admit-host': (_, a, b) => ({ kind: 'admit-host', tokenHash: `t${a % 2}`, keyHash: `k${b % 3}` }),
+  'drain-host': (_, a) => ({ kind: 'drain-host', name: host(a) }),
+  'undrain-host': (_, a) => ({ kind: 'undrain-host', name: host(a) }),
+  'remove-host': (s, a, b) => ({
+    kind: 'remove-host',
+    name: host(a),
+    attached: b % 3 === 0 ? null : b % 3 === 1 ? [] : [some(s, 'interface', b).id],
+    lost: b % 7 === 0,
+  }),
   'create-vpc': (_, a, b) => ({
     kind: 'create-vpc',
     ...named(a),
@@ -238,6 +255,10 @@ const weight: { readonly [K in CommandKind]?: number } = {
   'assign-secondary': 3,
   'associate-route-table': 3,
   'create-route-table': 3,
+  'invite-host': 3,
+  'admit-host': 4,
+  'drain-host': 2,
+  'undrain-host': 2,
 };
 const number = fc.nat(99_999);
 export const draw: fc.Arbitrary<Draw> = fc.record({

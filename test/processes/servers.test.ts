@@ -6,7 +6,7 @@ import { revisionHeader } from '../../src/api/app.ts';
 import { signRequest } from '../../src/api/auth/sign.ts';
 import { Client } from '../../src/cli/client.ts';
 import { Failure } from '../../src/cli/failure.ts';
-import { PostgresServer, until } from '../store/postgres-server.ts';
+import { startPostgres, until } from '../store/postgres-server.ts';
 import { cannotRun } from '../wire/lab.ts';
 import { House } from './house.ts';
 
@@ -47,7 +47,7 @@ test(
   'a tenant may ask either: one key, one nonce, what was written is read; one is killed and nothing is lost',
   options,
   async (t) => {
-    const postgres = await PostgresServer.start(t);
+    const postgres = await startPostgres(t);
     if (postgres === null) return;
     const store = await postgres.database('region');
     const houses = [
@@ -136,7 +136,7 @@ test(
 );
 
 test('a network in one host’s kernel is one server’s: another on the same store is refused', options, async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const store = await postgres.database('one');
   const house = await House.start(t, { store });

@@ -14,7 +14,8 @@ import { Region } from '../../src/region/region.ts';
 import type { Outcome, Principal } from '../../src/region/service.ts';
 import type { Command } from '../../src/rules/commands.ts';
 import { PostgresStore } from '../../src/store/postgres.ts';
-import { PostgresServer, until } from './postgres-server.ts';
+import { OwingDriver } from '../hosts/owing-driver.ts';
+import { startPostgres, until } from './postgres-server.ts';
 
 interface Server {
   readonly region: Region;
@@ -45,7 +46,7 @@ const vpc = (name: string, n: number): Command => {
 };
 
 test('what one writes the others read; the journal has no gap, and nothing is done twice', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('together');
   const driver = new FakeDriver(); // the plane that they share
@@ -89,7 +90,7 @@ test('what one writes the others read; the journal has no gap, and nothing is do
 });
 
 test('a reply waits for the leader’s fence; when the leader goes another takes over, and nothing is lost', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('takeover');
   const driver = new FakeDriver();
@@ -124,8 +125,44 @@ test('a reply waits for the leader’s fence; when the leader goes another takes
   );
 });
 
+test('a server that has not heard of a change does not answer from before it', async (t) => {
+  const postgres = await startPostgres(t);
+  if (postgres === null) return;
+  const url = await postgres.database('deaf');
+  const a = await startServer(t, url);
+  const store = await PostgresStore.open(url);
+  Object.assign(store.others, { onNews: () => {} }); // it hears nothing
+  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  const deaf = { ...a, store, region: await Region.start({ name: 'r', version: '0', store, plane }) };
+  t.after(() => deaf.region.close());
+  const accountId = (await give(deaf, { kind: 'create-account', name: 'red' })) as AccountId;
+  await until('it is known', () => a.region.reach(deaf.region.state.revision));
+  const who = tenant(accountId);
+  const vpcId = (await give(deaf, vpc('x', 1), who)) as VpcId;
+  await until('and this', () => a.region.reach(deaf.region.state.revision));
+  const described = (description: string) => ({ kind: 'modify-vpc', vpcId, description }) as const;
+
+  // Nothing to change, had the other not changed it meanwhile.
+  await give(a, described('new'), who);
+  assert.equal(deaf.region.state.get('vpc', vpcId)?.description, '', 'the control: it has not heard');
+  await give(deaf, described(''), who);
+  assert.equal(await a.region.reach(deaf.region.state.revision), true);
+  assert.equal(a.region.state.get('vpc', vpcId)?.description, '', 'what was acknowledged is there');
+
+  // Refused, did it rest on what is no longer so.
+  const cidr = parsePrefix('10.2.0.0/16');
+  assert.ok(cidr.ok);
+  await give(a, { kind: 'add-cidr', vpcId, cidr: cidr.value }, who);
+  assert.deepEqual(deaf.region.state.get('vpc', vpcId)?.cidrs.length, 1, 'the control: it has not heard');
+  await give(deaf, { kind: 'remove-cidr', vpcId, cidr: cidr.value }, who);
+
+  await postgres.kill();
+  const refused = await deaf.region.submit(described(''), { principal: who, requestId: 'x' });
+  assert.ok(isRefusal(refused) && refused.code === 'store-unavailable', 'nothing is said that it cannot know');
+});
+
 test('without the store reads go on and writes are refused; with it they go on, on every server', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('lost');
   const servers = [await startServer(t, url), await startServer(t, url)] as const;
@@ -149,7 +186,7 @@ test('without the store reads go on and writes are refused; with it they go on, 
 });
 
 test('a server that was away for longer than the journal remembers reads the whole anew', async (t) => {
-  const postgres = await PostgresServer.start(t);
+  const postgres = await startPostgres(t);
   if (postgres === null) return;
   const url = await postgres.database('gap');
   const a = await startServer(t, url);
@@ -176,4 +213,71 @@ test('a server that was away for longer than the journal remembers reads the who
   await until('it has read anew', () => b.region.state.revision === revision + 2);
   assert.equal(b.region.state.get('account', accountId), undefined);
   assert.ok(told.includes('reset'), 'who follows is told');
+});
+
+test('what a host owes is shown by every server, with and without a sync, whoever leads', async (t) => {
+  const postgres = await startPostgres(t);
+  if (postgres === null) return;
+  const url = await postgres.database('owed');
+  const driver = new OwingDriver();
+  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)];
+  await until('one leads', () => servers.some(({ region }) => region.status().leads));
+  const leader = servers.find(({ region }) => region.status().leads);
+  const other = servers.find((server) => server !== leader);
+  assert.ok(leader !== undefined && other !== undefined);
+  const accountId = (await give(other, { kind: 'create-account', name: 'red' })) as AccountId;
+  const who = tenant(accountId);
+  const [x, y] = [(await give(other, vpc('x', 1), who)) as VpcId, (await give(other, vpc('y', 2), who)) as VpcId];
+  const half = async (vpcId: VpcId, remoteVpcId: VpcId): Promise<HalfId> => {
+    const command = { kind: 'create-peering', name: `h-${vpcId}`, description: '', vpcId, remoteVpcId } as const;
+    return (await give(other, command, who)) as HalfId;
+  };
+  const [gone, left] = [await half(x, y), await half(y, x)];
+  const events = servers.map(({ region }) => {
+    const told: string[] = [];
+    region.feed.follow(accountId, null, (event) => {
+      if (event.event === 'fence' && event.vpcPeeringId !== null) told.push(event.notFencedOn.join());
+    });
+    return told;
+  });
+  const shown = ({ region }: Server): readonly string[] => {
+    const found = region.state.get('peering', left);
+    return found === undefined ? [] : region.notFenced(found);
+  };
+
+  driver.leave('h3');
+  // Asked is the one that does not lead.
+  const answer = await other.region.submit(
+    { kind: 'delete-peering', halfId: gone },
+    { principal: who, requestId: 'd' },
+  );
+  assert.ok(!isRefusal(answer));
+  assert.deepEqual([answer.applied, answer.behind], [false, { notFencedOn: ['h3'], notInstalledOn: [] }]);
+  await until('both show it', () => servers.every((server) => shown(server).join() === 'h3'));
+  for (const { region } of servers) assert.deepEqual(region.behind(x).notFencedOn, ['h3']);
+  driver.comeBack('h3');
+  await until('both show that it is over', () => servers.every((server) => shown(server).length === 0));
+  await until('and the VPCs', () => servers.every(({ region }) => region.status().owedVpcs === 0));
+  assert.deepEqual(
+    events,
+    [
+      ['h3', 'h3', '', ''],
+      ['h3', 'h3', '', ''],
+    ],
+    'of both halves, one owner: told by both servers',
+  );
+
+  assert.equal(await half(x, y), gone);
+  driver.leave('h4');
+  const pending = await leader.region.submit(
+    { kind: 'delete-peering', halfId: left },
+    { principal: who, requestId: 'e' },
+  );
+  assert.ok(!isRefusal(pending) && pending.behind?.notFencedOn.join() === 'h4');
+  await until('the other has it', () => other.region.behind(y).notFencedOn.join() === 'h4');
+  await leader.region.close();
+  await until('the other leads', () => other.region.status().leads);
+  assert.deepEqual(other.region.behind(y).notFencedOn, ['h4'], 'a takeover forgets nothing');
+  driver.comeBack('h4');
+  await until('and it hears of the end', () => other.region.status().owedVpcs === 0);
 });

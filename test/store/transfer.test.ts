@@ -10,7 +10,7 @@ import { PostgresStore } from '../../src/store/postgres.ts';
 import { SqliteStore } from '../../src/store/sqlite.ts';
 import { TransferError, transfer } from '../../src/store/transfer.ts';
 import { entryOf, secretsOf } from '../ledger/writer.ts';
-import { PostgresServer, until } from './postgres-server.ts';
+import { startPostgres, until } from './postgres-server.ts';
 
 function folder(t: TestContext): string {
   const made = mkdtempSync(join(tmpdir(), 'move-'));
@@ -62,7 +62,7 @@ function everything(path: string): unknown {
 }
 
 test('there and back again there is no difference; a server goes on from there', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const [before, after] = [join(folder(t), 'region.db'), join(folder(t), 'region.db')];
   filled(before);
@@ -87,7 +87,7 @@ test('there and back again there is no difference; a server goes on from there',
 });
 
 test('a target that holds something is left alone, and a move that fails leaves no target', async (t) => {
-  const server = await PostgresServer.start(t);
+  const server = await startPostgres(t);
   if (server === null) return;
   const [one, other] = [join(folder(t), 'region.db'), join(folder(t), 'region.db')];
   filled(one);

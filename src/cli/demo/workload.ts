@@ -4,6 +4,7 @@
  *
  * Node has no raw sockets, so the echo request goes through libc, and its answer is waited for without blocking.
  */
+import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { createServer, get } from 'node:http';
 import { connect, createServer as createTcpServer, type Socket } from 'node:net';
@@ -18,12 +19,31 @@ export type WorkloadRequest =
   | { readonly ask: 'stream'; readonly address: string }
   | { readonly ask: 'stop-stream' }
   | { readonly ask: 'received' }
+  /** Sends numbered datagrams, 500 a second, under this name; answers once the first is sent. */
+  | { readonly ask: 'beat'; readonly name: string; readonly address: string }
+  /** Answers with how many were sent. */
+  | { readonly ask: 'stop-beat'; readonly name: string }
+  /** What of the beats of that name has arrived here. */
+  | { readonly ask: 'heard'; readonly name: string }
+  /** Packets that have entered this namespace's `eth0`, as its kernel counts them. */
+  | { readonly ask: 'entered' }
   /** Sends for that many milliseconds to the sink; answers with bytes that left. */
   | { readonly ask: 'blast'; readonly address: string; readonly milliseconds: number };
+
+/** Beats that arrived. */
+export interface Heard {
+  /** How many, and the highest number among them, from 1. */
+  readonly count: number;
+  readonly highest: number;
+}
 
 const httpPort = 80;
 const streamPort = 7001;
 const sinkPort = 7002;
+const beatPort = 7003;
+/** Milliseconds between two looks at the clock, and between two beats. */
+const beatTick = 4;
+const beatGap = 2;
 
 const libc = koffi.load('libc.so.6');
 const socket = libc.func('int socket(int, int, int)');
@@ -120,6 +140,43 @@ createTcpServer((from) => {
 }).listen(streamPort, '0.0.0.0');
 createTcpServer((from) => from.resume().on('error', () => from.destroy())).listen(sinkPort, '0.0.0.0');
 
+const heard = new Map<string, { count: number; highest: number }>();
+createSocket({ type: 'udp6', reuseAddr: true })
+  .on('message', (message) => {
+    const [of = '', number] = message.toString('latin1').split(' ');
+    const so = heard.get(of) ?? { count: 0, highest: 0 };
+    heard.set(of, { count: so.count + 1, highest: Math.max(so.highest, Number(number)) });
+  })
+  .bind(beatPort);
+
+const beats = new Map<string, () => number>();
+function beat(of: string, address: string): Promise<true> {
+  const from = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  from.on('error', () => {}); // unreachable for a while: the numbers tell
+  let sent = 0;
+  const start = performance.now();
+  // By the clock, for a timer is late when the machine is busy.
+  const timer = setInterval(() => {
+    for (const due = (performance.now() - start) / beatGap; sent < due; )
+      from.send(`${of} ${++sent}`, beatPort, address);
+  }, beatTick);
+  beats.set(of, () => {
+    clearInterval(timer);
+    beats.delete(of);
+    from.close();
+    return sent;
+  });
+  return new Promise((resolve) => from.send(`${of} ${++sent}`, beatPort, address, () => resolve(true)));
+}
+
+/** Packets that `eth0` has received. */
+function entered(): number {
+  const row = readFileSync('/proc/self/net/dev', 'utf8')
+    .split('\n')
+    .find((line) => line.trim().startsWith('eth0:'));
+  return Number(row?.split(':')[1]?.trim().split(/ +/)[1] ?? 0);
+}
+
 async function connected(address: string, port: number): Promise<Socket> {
   const to = connect({ host: address, port });
   await new Promise((resolve, reject) => to.once('connect', resolve).once('error', reject));
@@ -148,6 +205,14 @@ async function answer(request: WorkloadRequest): Promise<unknown> {
       return true;
     case 'received':
       return received;
+    case 'beat':
+      return beat(request.name, request.address);
+    case 'stop-beat':
+      return beats.get(request.name)?.() ?? 0;
+    case 'heard':
+      return heard.get(request.name) ?? ({ count: 0, highest: 0 } satisfies Heard);
+    case 'entered':
+      return entered();
     case 'blast': {
       const to = await connected(request.address, sinkPort);
       const start = performance.now();

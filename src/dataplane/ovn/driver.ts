@@ -28,15 +28,17 @@ import {
 import { contentsOf, operationsFor } from './contents.ts';
 import { Fences } from './fences.ts';
 import type { Hosts } from './hosts.ts';
-import { type Operation, Ovsdb, OvsdbError } from './ovsdb.ts';
+import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
 import { mostNumber, peerPortOf, rowsOf, type TableName, UnsuitableSpecError, type WantedRow } from './rows.ts';
 
 export interface OvnOptions {
   readonly installationId: string;
-  /** `unix:PATH` or `tcp:HOST:PORT` of each member. */
+  /** `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT` of each member. */
   readonly northbound: readonly string[];
   readonly southbound: readonly string[];
+  /** For `ssl:`. */
+  readonly pki?: OvsdbPki;
   readonly hosts: Hosts;
   /** Milliseconds that a change waits for the hosts; default 5000. */
   readonly fencePatience?: number;
@@ -70,6 +72,8 @@ const empty = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: 
 
 /** What is true of the network as a whole, kept between two changes. */
 interface Held {
+  /** Of the database, as this was read or written. */
+  readonly generation: number;
   readonly specs: Map<VpcId, VpcSpec>;
   readonly numbers: Map<VpcId, number>;
 }
@@ -86,14 +90,16 @@ export class OvnDriver implements Driver {
   readonly #strays = new Map<string, number>();
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Whether what an earlier process may not have seen proven is owed. */
-  #started = false;
+  /** The newest state of the network of which this driver knows what hosts have proven. */
+  #generation: number | null = null;
 
   constructor(options: OvnOptions) {
     this.#installationId = options.installationId;
     this.#hosts = options.hosts;
-    this.#north = new Ovsdb({ remotes: options.northbound, database: 'OVN_Northbound', tables: northboundTables });
-    this.#south = new Ovsdb({ remotes: options.southbound, database: 'OVN_Southbound', tables: southboundTables });
+    const pki = options.pki === undefined ? {} : { pki: options.pki };
+    const { northbound, southbound } = options;
+    this.#north = new Ovsdb({ remotes: northbound, database: 'OVN_Northbound', tables: northboundTables, ...pki });
+    this.#south = new Ovsdb({ remotes: southbound, database: 'OVN_Southbound', tables: southboundTables, ...pki });
     this.#fences = new Fences(options.hosts, options.fencePatience);
     this.#strayPatience = options.strayPatience ?? defaultStrayPatience;
     options.hosts.onConnected((host) => {
@@ -135,10 +141,24 @@ export class OvnDriver implements Driver {
     } catch (error) {
       throw asDriverError(error);
     }
-    if (this.#started) return;
-    this.#started = true;
+    await this.#inherit();
+  }
+
+  /**
+   * What another process wrote, an earlier one or the server that led before, hosts may not have proven, and nobody else
+   * remembers that. So all of them prove it anew; those that are there do so before anything is said of what is owed.
+   */
+  async #inherit(): Promise<void> {
+    const generation = this.#currentGeneration();
+    if (generation === this.#generation) return;
+    this.#generation = generation;
     const { network } = this.#contents();
-    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], this.#config(), this.#hostsOf([spec]));
+    const number = this.#config();
+    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], number, this.#hostsOf([spec]));
+    await this.#fences.wait([], number, this.#hostsOf(network.vpcs), true);
+  }
+  #currentGeneration(): number {
+    return Number(this.#globalValue(this.#generationKey) ?? 0);
   }
   /** The newest configuration, as the copy has it. */
   #config(): number {
@@ -149,9 +169,12 @@ export class OvnDriver implements Driver {
     return contentsOf(this.#installationId, this.#north);
   }
   #hold(): Held {
-    if (this.#held === null) {
+    const generation = this.#currentGeneration();
+    // Another writer of this installation: what was kept is not what is there.
+    if (this.#held === null || this.#held.generation !== generation) {
       const { network, numbers } = this.#contents();
-      this.#held = { specs: new Map(network.vpcs.map((spec) => [spec.vpcId, spec])), numbers: new Map(numbers) };
+      const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
+      this.#held = { generation, specs, numbers: new Map(numbers) };
     }
     return this.#held;
   }
@@ -205,7 +228,7 @@ export class OvnDriver implements Driver {
     }
   }
   /** Tells the workloads what became of their interfaces. */
-  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Held): Promise<void> {
+  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Pick<Held, 'specs'>): Promise<void> {
     const now = interfacesOf(after.specs.values());
     for (const { host, portId } of this.#hosts.attachments()) {
       const [was, is] = [before.get(portId), now.get(portId)];
@@ -267,7 +290,7 @@ export class OvnDriver implements Driver {
     if (after.size === 0) return;
     const touched = this.#touched(held, after);
     const before = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
-    const next: Held = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
+    const next = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
     for (const [vpcId, spec] of after) {
       if (spec === null) {
         next.specs.delete(vpcId);
@@ -286,8 +309,8 @@ export class OvnDriver implements Driver {
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
     const hosts = new Set(this.#hostsOf(before));
-    const number = operations.length === 0 ? this.#config() : await this.#commit(operations);
-    this.#held = next;
+    const number = operations.length === 0 ? this.#config() : await this.#commit(held.generation, operations);
+    this.#held = { ...next, generation: held.generation + (operations.length === 0 ? 0 : 1) };
     const now = [...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? []);
     for (const host of this.#hostsOf(now)) hosts.add(host);
     await this.#fences.wait(after.keys(), number, hosts, cut);
@@ -306,18 +329,20 @@ export class OvnDriver implements Driver {
     return touched;
   }
 
-  #rowsOf({ specs, numbers }: Held, vpcId: VpcId): readonly WantedRow[] {
+  #rowsOf({ specs, numbers }: Pick<Held, 'specs' | 'numbers'>, vpcId: VpcId): readonly WantedRow[] {
     const spec = specs.get(vpcId);
     if (spec === undefined) return [];
     const numberOf = (id: VpcId): number => numbers.get(id) ?? 0;
     return rowsOf({ installationId: this.#installationId, spec, numberOf, remote: (id) => specs.get(id) });
   }
 
-  /** All of it, if nobody of this installation has written since the copy was read. @returns its configuration's number */
-  async #commit(operations: readonly Operation[]): Promise<number> {
-    const generation = this.#globalValue(this.#generationKey) ?? '0';
-    const mine = ['map', [[this.#generationKey, generation]]];
-    const next = ['map', [[this.#generationKey, String(Number(generation) + 1)]]];
+  /** All of it, if nobody of this installation has written since that generation. @returns its configuration's number */
+  async #commit(generation: number, operations: readonly Operation[]): Promise<number> {
+    const mine = ['map', [[this.#generationKey, String(generation)]]];
+    const next = ['map', [[this.#generationKey, String(generation + 1)]]];
+    // A database that came back from a backup counts on from there, but hosts remember what they have proven since: so
+    // the numbers follow the clock, and none is ever given twice.
+    const step = Math.max(1, Date.now() - this.#config());
     const table = 'NB_Global';
     const where = [['external_ids', 'includes', mine]];
     const results = await this.#north.transact([
@@ -328,7 +353,7 @@ export class OvnDriver implements Driver {
         table,
         where: [],
         mutations: [
-          ['nb_cfg', '+=', 1],
+          ['nb_cfg', '+=', step],
           ['external_ids', 'delete', mine],
           ['external_ids', 'insert', next],
         ],
@@ -338,12 +363,15 @@ export class OvnDriver implements Driver {
     ]);
     const [selected] = (results[operations.length + 2]?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
     if (selected?.nb_cfg === undefined) throw new DriverError('unavailable', 'OVN did not tell the configuration');
+    // Otherwise somebody else wrote just before: that is still to be inherited.
+    if (generation === this.#generation) this.#generation = generation + 1;
     return selected.nb_cfg;
   }
 
   repair(): Promise<readonly string[]> {
     return this.#serially(async () => {
       await this.#ready();
+      const generation = this.#currentGeneration();
       const { damage, network } = this.#contents();
       const wanted = damage.flatMap((one) => one.wanted ?? []);
       const unwanted = damage.filter(
@@ -353,7 +381,7 @@ export class OvnDriver implements Driver {
       const operations = operationsFor(this.#north, wanted, unwanted);
       if (operations.length === 0) return [];
       try {
-        const number = await this.#commit(operations);
+        const number = await this.#commit(generation, operations);
         await this.#fences.wait(
           network.vpcs.map(({ vpcId }) => vpcId),
           number,
@@ -370,6 +398,17 @@ export class OvnDriver implements Driver {
   /** What hosts owe, by VPC: for who must say that a change is not carried out everywhere. */
   owed(): readonly Owed[] {
     return this.#fences.owed();
+  }
+  inherit(owed: readonly Owed[]): Promise<void> {
+    return this.#serially(async () => {
+      await this.#ready();
+      // Whatever configuration it was that they owe, this one comes after it.
+      const number = this.#config();
+      for (const { vpcId, notFencedOn, notInstalledOn } of owed) {
+        this.#fences.owe([vpcId], number, new Set([...notFencedOn, ...notInstalledOn]));
+      }
+      await this.#fences.wait([], number, new Set(owed.flatMap(({ notFencedOn }) => notFencedOn)), true);
+    });
   }
   onOwedChange(listener: () => void): void {
     this.#fences.onOwedChange(listener);
@@ -425,7 +464,12 @@ export class OvnDriver implements Driver {
     await this.#ready();
     const { network } = this.#contents();
     const mtus = new Map(this.#hosts.attachments().map(({ portId, mtu }) => [portId, mtu]));
-    return explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+    const verdict = explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+    if (verdict.kind !== 'delivered') return verdict;
+    // Each router takes one: the sender's VPC's, and the peer's.
+    const routers = verdict.over === null ? 1 : 2;
+    if (packet.ttl > routers) return { ...verdict, ttl: packet.ttl - routers };
+    return { kind: 'dropped', reason: 'TtlExpired', object: packet.from, path: verdict.path };
   }
 
   async attach(): Promise<never> {
@@ -436,6 +480,9 @@ export class OvnDriver implements Driver {
   }
   onAttachmentChange(listener: (fact: AttachmentFact) => void): void {
     this.#hosts.onAttachment(listener);
+  }
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#hosts.onDetached(listener);
   }
 
   async probe(): Promise<readonly ProbeRow[]> {
@@ -537,7 +584,7 @@ function takesAway(step: Step, before: VpcSpec | null): boolean {
 }
 
 /** One after the greatest, so that what a host has not forgotten yet does not meet another VPC; then the smallest free. */
-function freeNumber(...helds: readonly Held[]): number {
+function freeNumber(...helds: readonly Pick<Held, 'numbers'>[]): number {
   const taken = new Set(helds.flatMap(({ numbers }) => [...numbers.values()]));
   const greatest = Math.max(0, ...taken);
   if (greatest < mostNumber) return greatest + 1;

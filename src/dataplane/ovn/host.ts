@@ -56,6 +56,7 @@ export class OvsHost {
   readonly #pairs: HostPairs;
   readonly #barrier: Barrier;
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
+  readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   readonly #told = new Map<PortId, AttachmentFact>();
   /** Those that are being taken off. */
   readonly #leaving = new Set<PortId>();
@@ -174,7 +175,13 @@ export class OvsHost {
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#listeners.push(listener);
   }
+  /** Called with the interface when its workload was taken off. */
+  onDetached(listener: (portId: PortId) => void): void {
+    this.#detachedListeners.push(listener);
+  }
   #look(): void {
+    // Of a database that is away nothing is known.
+    if (!this.#database.connected && !this.#closed) return;
     const present = new Set(
       [...this.#database.rows('Interface').values()].filter(isPresent).map(({ name }) => String(name)),
     );
@@ -186,6 +193,7 @@ export class OvsHost {
       this.#told.delete(portId);
       const ours = this.#leaving.has(portId) || fact.state === 'vanished';
       if (!ours) this.#tell({ ...fact, state: 'vanished', up: null });
+      else for (const listener of this.#detachedListeners) listener(portId);
     }
     for (const [portId, fact] of now) {
       if (this.#leaving.has(portId) || isDeepStrictEqual(this.#told.get(portId), fact)) continue;
@@ -256,6 +264,15 @@ export class OvsHost {
       return row !== undefined && isPresent(row);
     }, daemonPatience);
     if (this.#left) await this.#forget();
+  }
+
+  /** Resolves once OVN carries what an interface sends and receives. @returns whether it does within that patience */
+  carried(portId: PortId, patience: number): Promise<boolean> {
+    const done = (): boolean => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true';
+    return this.#until(done, patience).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Takes a workload off the bridge. Its device is gone then, and with it every way to it. @throws DriverError */

@@ -41,5 +41,7 @@ export interface Hosts {
   release(host: string, portId: PortId): Promise<void>;
   onConnected(listener: (host: string) => void): void;
   onAttachment(listener: (fact: AttachmentFact) => void): void;
+  /** Called when a host says that an interface has no workload there any more. */
+  onDetached(listener: (portId: PortId) => void): void;
   close(): Promise<void>;
 }

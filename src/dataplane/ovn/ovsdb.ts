@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import {
   type ColumnType,
@@ -35,9 +36,17 @@ export class OvsdbError extends Error {
 }
 
 export type Operation = { readonly op: string; readonly [member: string]: unknown };
+/** PEM. Whom the authority vouches for is a member: the certificates of OVN's own tools name no address. */
+export interface OvsdbPki {
+  readonly authority: string;
+  readonly certificate: string;
+  readonly key: string;
+}
 export interface OvsdbOptions {
-  /** `unix:PATH` or `tcp:HOST:PORT`, tried in turn. */
+  /** `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT`, tried in turn. */
   readonly remotes: readonly string[];
+  /** For `ssl:`. */
+  readonly pki?: OvsdbPki;
   readonly database: string;
   /** What of it is copied. */
   readonly tables: { readonly [table: string]: readonly string[] };
@@ -74,11 +83,14 @@ type WireUpdates = {
   };
 };
 
-const socketTo = (remote: string): Socket => {
+const socketTo = (remote: string, pki: OvsdbPki | undefined): Socket => {
   const [kind, ...rest] = remote.split(':');
   if (kind === 'unix') return connect(rest.join(':'));
   const port = Number(rest.pop());
-  return connect(port, rest.join(':').replace(/^\[|\]$/g, ''));
+  const host = rest.join(':').replace(/^\[|\]$/g, '');
+  if (kind !== 'ssl') return connect(port, host);
+  const own = pki === undefined ? {} : { ca: pki.authority, cert: pki.certificate, key: pki.key };
+  return connectTls({ port, host, ...own, checkServerIdentity: () => undefined });
 };
 
 export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [problem: string] }> {
@@ -165,10 +177,15 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
     throw new OvsdbError(code, `${this.#options.database} refused (${where}): ${error}: ${details}`);
   }
 
-  #call(method: string, params: unknown): Promise<unknown> {
+  /** @param at called with the answer before anything that comes after it is read */
+  #call(method: string, params: unknown, at: (result: unknown) => void = () => {}): Promise<unknown> {
     const id = this.#serial++;
     return new Promise((resolve, reject) => {
-      this.#calls.set(id, { resolve, reject });
+      const answered = (result: unknown): void => {
+        at(result);
+        resolve(result);
+      };
+      this.#calls.set(id, { resolve: answered, reject });
       this.#send({ method, params, id });
     });
   }
@@ -187,7 +204,7 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
   }
 
   async #open(remote: string): Promise<void> {
-    const socket = socketTo(remote);
+    const socket = socketTo(remote, this.#options.pki);
     this.#socket = socket;
     const splitter = new MessageSplitter();
     const mine = (): boolean => this.#socket === socket;
@@ -217,16 +234,14 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
       Object.entries(this.#options.tables).map(([table, columns]) => [table, [{ columns }]]),
     );
     const last = this.#lastTransaction;
-    const [found, transaction, updates] = (await this.#call('monitor_cond_since', [
-      this.#options.database,
-      'copy',
-      wanted,
-      last,
-    ])) as [boolean, string, WireUpdates];
+    await this.#call('monitor_cond_since', [this.#options.database, 'copy', wanted, last], (result) => {
+      // At once: the first change may have come with it, and must not be laid under it.
+      const [found, transaction, updates] = result as [boolean, string, WireUpdates];
+      if (!found) for (const rows of this.#rows.values()) rows.clear();
+      this.#update(updates);
+      this.#lastTransaction = transaction;
+    });
     if (!mine()) return;
-    if (!found) for (const rows of this.#rows.values()) rows.clear();
-    this.#update(updates);
-    this.#lastTransaction = transaction;
     this.#pause = firstPause;
     this.#ready = true;
     this.#problem = '';
