@@ -164,7 +164,6 @@ export class ClusterBed {
       }),
     );
     for (const host of this.hosts) this.knowNeighbours(host);
-    for (const host of this.#members) this.startDaemon('northd', host);
     const south = new Ovsdb({
       remotes: this.southbound,
       database: 'OVN_Southbound',
@@ -177,8 +176,7 @@ export class ClusterBed {
     });
     try {
       await Promise.all([south, north].map((client) => client.whenConnected(patience)));
-      // A controller that starts before northd has made this row crashes.
-      await this.#until('northd', () => south.rows('SB_Global').size > 0);
+      await this.#startNorthd(south);
       for (const host of this.hosts) this.startDaemon('controller', host);
       const mutations = [['nb_cfg', '+=', 1]];
       await north.transact([{ op: 'mutate', table: 'NB_Global', where: [], mutations }]);
@@ -197,9 +195,21 @@ export class ClusterBed {
     }
   }
 
+  /** Resolves when it has made its first row: a controller that starts before that crashes. */
+  async #startNorthd(south: Ovsdb): Promise<void> {
+    const made = (): boolean => south.rows('SB_Global').size > 0;
+    for (let tries = 1; !made(); tries++) {
+      for (const host of this.#members) this.startDaemon('northd', host);
+      // While a cluster forms it may meet no leader, and then waits longer and longer between two looks: once more, then.
+      if (tries === 3) return this.#until('northd', made);
+      await this.#until('northd', made, 5_000).catch(() => {});
+      if (!made()) for (const host of this.#members) await this.killDaemon('northd', host);
+    }
+  }
+
   /** @throws Error when it takes too long, or a daemon falls meanwhile */
-  async #until(what: string, ready: () => boolean): Promise<void> {
-    for (const end = performance.now() + patience; !ready(); ) {
+  async #until(what: string, ready: () => boolean, limit = patience): Promise<void> {
+    for (const end = performance.now() + limit; !ready(); ) {
       const [fallen] = this.#daemons.fallen;
       if (fallen !== undefined) throw new Error(`the bed did not start: ${fallen}`);
       if (performance.now() > end) throw new Error(`the bed did not start: gave up waiting for ${what}`);

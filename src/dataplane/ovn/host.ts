@@ -86,7 +86,7 @@ export class OvsHost {
       tables: {
         Open_vSwitch: ['external_ids'],
         Bridge: ['name', 'datapath_type', 'external_ids'],
-        Interface: ['name', 'link_state', 'external_ids', 'ofport'],
+        Interface: ['name', 'link_state', 'external_ids', 'ofport', 'ifindex'],
       },
     });
     this.#database.on('changed', () => this.#look());
@@ -344,8 +344,14 @@ export class OvsHost {
 }
 
 const noteArgument = (note: Note): string => `external_ids:"${noteKey}"=${JSON.stringify(JSON.stringify(note))}`;
-/** Whether a port has its device: without one it has the number -1, or none yet. */
-const isPresent = (row: Row): boolean => ((row['ofport'] ?? []) as readonly number[]).some((number) => number > 0);
+/** Whether a port's device died: it then has the number -1 or, where Open vSwitch held it open, the device number 0. */
+const isGone = (row: Row): boolean => {
+  const [port] = (row['ofport'] ?? []) as readonly number[];
+  const [device] = (row['ifindex'] ?? []) as readonly number[];
+  return port === -1 || device === 0;
+};
+/** Whether a port has its device, and its number in the datapath. */
+const isPresent = (row: Row): boolean => ((row['ofport'] ?? []) as readonly number[]).length > 0 && !isGone(row);
 const idsOf = (row: Row | undefined): { readonly [key: string]: string } =>
   (row?.['external_ids'] ?? {}) as { readonly [key: string]: string };
 function noteOf(row: Row): Note | undefined {
@@ -357,12 +363,10 @@ function noteOf(row: Row): Note | undefined {
 }
 function factOf(portId: PortId, row: Row): AttachmentFact {
   const note = noteOf(row);
-  // A port whose device is gone has the number -1, or none.
-  const [number] = (row['ofport'] ?? []) as readonly number[];
   const [state] = (row['link_state'] ?? []) as readonly string[];
   return {
     portId,
-    state: number === -1 ? 'vanished' : 'attached',
+    state: isGone(row) ? 'vanished' : 'attached',
     target: note?.target ?? '',
     device: note?.device ?? '',
     mtu: note?.mtu ?? 0,
