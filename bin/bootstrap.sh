@@ -160,6 +160,7 @@ package_present() {
     iputils-ping) has ping ;;
     nftables) has nft ;;
     openvswitch-switch) has ovsdb-server && has ovs-appctl ;;
+    ovn-host) has ovn-controller ;;
     ovn-central) [ -e /usr/share/ovn/ovn-nb.ovsschema ] ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
     llvm) has llvm-strip ;;

@@ -8,6 +8,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Logger } from 'pino';
 import { Compile } from 'typebox/compile';
 import { type Refusal, refuse } from '../model/errors.ts';
+import { notBehind } from '../region/owed-book.ts';
 import type { Principal, RegionService } from '../region/service.ts';
 import { splitTarget } from './auth/canonical.ts';
 import type { WireRequest } from './auth/verify.ts';
@@ -154,6 +155,7 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
           validator === undefined ? undefined : checkBody(validator, readBody(raw, request.headers['content-type'])),
         clientToken: typeof token === 'string' ? tokenIn(token) : undefined,
         pendingRevision: null,
+        behind: notBehind,
       };
       const result = await operation.handle(call).catch((error: unknown) => {
         if (error instanceof Planned) return { plan: error.plan };
@@ -168,7 +170,7 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         return;
       }
       reply.code(call.pendingRevision === null ? 200 : 202).type('application/json; charset=utf-8');
-      return JSON.stringify(resultEnvelope(request.id, result, call.pendingRevision));
+      return JSON.stringify(resultEnvelope(request.id, result, call));
     },
   });
 }

@@ -3,6 +3,7 @@
  * look at (the HTTP status, `error.code`, `requestId`), so all three are always there.
  */
 import type { Refusal } from '../model/errors.ts';
+import { type Behind, isBehind } from '../region/owed-book.ts';
 
 export interface Envelope {
   readonly requestId: string;
@@ -34,8 +35,23 @@ export function errorEnvelope(requestId: string, refusal: Refusal): Envelope {
   return { requestId, error: { code: http, status, message: `${text} ${remedy}`, details: [detail] } };
 }
 
-export const resultEnvelope = (requestId: string, result: unknown, pendingRevision: number | null): Envelope => ({
-  requestId,
-  ...(result === undefined ? {} : { result }),
-  ...(pendingRevision === null ? {} : { pendingRevision }),
+/** What an answer with status 202 says besides. */
+export interface Pending {
+  readonly pendingRevision: number | null;
+  readonly behind: Behind;
+}
+
+/** The lists of hosts that are not empty, as members of an object: of a `result`, because clients see nothing else. */
+export const behindMembers = ({ notFencedOn, notInstalledOn }: Behind): Partial<Behind> => ({
+  ...(notFencedOn.length === 0 ? {} : { notFencedOn }),
+  ...(notInstalledOn.length === 0 ? {} : { notInstalledOn }),
 });
+
+export function resultEnvelope(requestId: string, result: unknown, { pendingRevision, behind }: Pending): Envelope {
+  const whole = isBehind(behind) ? { ...(result ?? {}), ...behindMembers(behind) } : result;
+  return {
+    requestId,
+    ...(whole === undefined ? {} : { result: whole }),
+    ...(pendingRevision === null ? {} : { pendingRevision }),
+  };
+}

@@ -8,6 +8,7 @@ import { isRefusal, refuse } from '../model/errors.ts';
 import type { AccountId } from '../model/ids.ts';
 import type { CommandResult, ResourceOf } from '../model/resources.ts';
 import type { OwnedKind } from '../model/state.ts';
+import { type Behind, notBehind, together } from '../region/owed-book.ts';
 import type { Outcome, Plan, Principal, RegionService } from '../region/service.ts';
 import type { Command } from '../rules/commands.ts';
 import { budget } from './budget.ts';
@@ -34,6 +35,8 @@ export interface Call<B = unknown> {
   readonly planOnly: boolean;
   /** Revision that the data plane has not confirmed, once a command was left pending. */
   pendingRevision: number | null;
+  /** Hosts that have not proven what a command changed. */
+  behind: Behind;
 }
 
 /** Carries a plan from where the change would have been made to the one place that answers it. */
@@ -108,6 +111,7 @@ export async function submitWhole(
   });
   if (isRefusal(outcome)) throw new Refused(outcome);
   if (!outcome.applied) call.pendingRevision = outcome.revision;
+  call.behind = together(call.behind, outcome.behind ?? notBehind);
   return outcome;
 }
 

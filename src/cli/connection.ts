@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { behindIn, behindLine } from './behind.ts';
 import { Failure } from './failure.ts';
 import { printNote } from './output.ts';
 
@@ -77,7 +78,11 @@ export async function exchange(target: Target, request: Exchange, unreachable: U
     throw new Failure(1, inOurWords(what), { ...requestId, ...advice, status: word });
   }
   if (status === 202) {
-    printNote('Stored, but the data plane has not confirmed it yet; it is being retried. See: isthmus doctor');
+    const ended = request.method === 'DELETE' && /\/vpcPeerings\//.test(request.path);
+    printNote(
+      behindLine(behindIn(envelope.result), ended) ??
+        'Stored, but the data plane has not confirmed it yet; it is being retried. See: isthmus doctor',
+    );
   }
   return envelope.result;
 }

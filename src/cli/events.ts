@@ -57,6 +57,16 @@ export function eventLines(event: FeedEvent, paint: Painter): readonly string[] 
     }
     case 'attachment':
       return [`${head}  workload  ${event.networkInterfaceId}  ${tone(event.state)}`];
+    case 'fence': {
+      const of = event.vpcPeeringId ?? event.vpcId;
+      const behind = [
+        ...(event.notFencedOn.length === 0 ? [] : [`not fenced on ${event.notFencedOn.join(', ')}`]),
+        ...(event.notInstalledOn.length === 0 ? [] : [`not installed on ${event.notInstalledOn.join(', ')}`]),
+      ];
+      const said =
+        behind.length === 0 ? paint('good', 'all hosts have caught up') : paint('bad', escapeText(behind.join(', ')));
+      return [`${head}  hosts  ${of}  ${said}`];
+    }
     case 'reset':
       return [`${head}  ${paint('warn', 'Some events were missed: look at the state itself.')}`];
   }

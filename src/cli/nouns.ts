@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander';
 import { idPrefixes, isId } from '../model/ids.ts';
+import { behindIn } from './behind.ts';
 import { type Client, changeVerb, clientFor, type Filter, type TenantOptions, tenantVerb } from './client.ts';
 import { Failure } from './failure.ts';
 import type { InterfaceObject, PeeringObject, RouteTableObject, SubnetObject, VpcObject } from './objects.ts';
@@ -193,13 +194,13 @@ export function deleteVerb(
     .action(async (text: string, options: TenantOptions) => {
       const client = clientFor(options);
       const id = await idOf(client, kind, text);
-      await client.delete(pathOf(kind, id), query?.(options));
-      gone(options, { [words[kind].id]: id }, id);
+      const result = await client.delete(pathOf(kind, id), query?.(options));
+      gone(options, { [words[kind].id]: id, ...behindIn(result) }, id);
     });
 }
 
 /** Says that something is no more: the object of ids with `--json`, the id alone when quiet. */
-export function gone(options: OutputOptions, ids: { readonly [name: string]: string }, shown: string): void {
+export function gone(options: OutputOptions, ids: { readonly [name: string]: unknown }, shown: string): void {
   if (options.json === true) printJson(ids);
   else if (options.quiet === true) printText(`${shown}\n`);
   else printNote(`Deleted ${shown}.`);

@@ -1,5 +1,6 @@
 /** `isthmus peering`: your halves of peering connections. The other side creates its own; both together connect. */
 import type { Command } from 'commander';
+import { behindProperties } from './behind.ts';
 import { changeVerb, clientFor, type TenantOptions, tenantVerb } from './client.ts';
 import { deleteVerb, demandChange, idOf, type Layout, listVerb, pathOf, present, read, show } from './nouns.ts';
 import type { BlockerObject, PeeringObject } from './objects.ts';
@@ -69,6 +70,7 @@ const layout: Layout<'peering'> = {
   ],
   properties: (half) => [
     ['State', meanings[half.vpcPeeringState]],
+    ...behindProperties(half),
     ['VPC', describe(half.vpcInfo)],
     ['Remote VPC', describe(half.remoteVpcInfo)],
     ['Description', half.description],

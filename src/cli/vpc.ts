@@ -1,5 +1,6 @@
 /** `isthmus vpc`: virtual private clouds. */
 import type { Command } from 'commander';
+import { behindProperties } from './behind.ts';
 import { changeVerb, clientFor, type TenantOptions } from './client.ts';
 import {
   collect,
@@ -31,6 +32,7 @@ const layout: Layout<'vpc'> = {
     ['Route tables', vpc.routeTableIds],
     ['Description', vpc.description],
     ['Created', vpc.createdTime],
+    ...behindProperties(vpc),
   ],
 };
 

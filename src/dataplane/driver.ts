@@ -212,6 +212,8 @@ export interface Driver {
   meter(booked: readonly string[]): Promise<MeterReading>;
   /** Of a driver whose `apply` does not wait for ever for a host that cannot be reached: what is open now. */
   owed?(): readonly Owed[];
+  /** Takes over what another process said was owed when it wrote last. */
+  inherit?(owed: readonly Owed[]): Promise<void>;
   /** Called after a change of what is owed. */
   onOwedChange?(listener: () => void): void;
   /** What the plane as observed would do with this packet. */
@@ -221,7 +223,7 @@ export interface Driver {
   detach(portId: PortId): Promise<void>;
   /** Called when an attachment changes without a call of ours (its namespace died, its end was deleted). */
   onAttachmentChange(listener: (fact: AttachmentFact) => void): void;
-  /** Of a driver whose workloads are taken off elsewhere: called when one was. */
+  /** Of a driver that neither attaches nor detaches by itself: called when a workload was taken off. */
   onDetached?(listener: (portId: PortId) => void): void;
   /** Stops watching; leaves the network running. */
   close(): Promise<void>;

@@ -5,7 +5,7 @@
 import type { Packet, Verdict } from '../explain/explain.ts';
 import type { VpcId } from '../model/ids.ts';
 import type { VpcSpec } from '../model/network-spec.ts';
-import type { AttachmentFact, Counters, MeterReading, ProbeRow } from './driver.ts';
+import type { AttachmentFact, Counters, MeterReading, Owed, ProbeRow } from './driver.ts';
 
 /** What changed since the last sync, or everything. */
 export interface SyncUpdate {
@@ -14,6 +14,8 @@ export interface SyncUpdate {
   readonly full: boolean;
   readonly vpcs: readonly VpcSpec[];
   readonly removed: readonly VpcId[];
+  /** What hosts owed when another process wrote last; absent when that is nothing, or not known. */
+  readonly owed?: readonly Owed[];
 }
 
 export interface SyncResult {
@@ -21,7 +23,12 @@ export interface SyncResult {
   readonly revision: number;
   /** VPCs that could not follow, and why. They are tried again with every drift check. */
   readonly failed: readonly { readonly vpcId: VpcId; readonly problem: string }[];
+  /** VPCs of which hosts have not proven that revision, nor what came before it. */
+  readonly owed: readonly Owed[];
 }
+
+/** Called with all that is owed at a revision. */
+export type OwedListener = (owed: readonly Owed[], revision: number) => void;
 
 export interface Plane {
   readonly driver: 'fake' | 'ebpf' | 'ovn';
@@ -37,6 +44,8 @@ export interface Plane {
   onAttachment(listener: (portId: string, fact: AttachmentFact | null) => void): void;
   /** Damage by other hands that was found and healed, a line each. */
   onDrift(listener: (what: string) => void): void;
+  /** What is owed changed without a sync: hosts have caught up, or fallen behind. */
+  onOwed(listener: OwedListener): void;
   /** The plane lost its memory of what is wanted (the agent restarted): a full sync is needed. */
   onNeedSync(listener: () => void): void;
   /** The plane cannot be reached, and why; when it can be again, `onNeedSync` says so. */

@@ -16,10 +16,11 @@ import {
   DriverError,
   type MeterReading,
   type Observed,
+  type Owed,
   type Plan,
   type Step,
 } from './driver.ts';
-import type { Plane, SyncResult, SyncUpdate } from './plane.ts';
+import type { OwedListener, Plane, SyncResult, SyncUpdate } from './plane.ts';
 
 export interface ReconcilerOptions {
   /** Milliseconds between drift checks; 0 switches them off. Default 10 000. */
@@ -39,10 +40,15 @@ export class Reconciler implements Plane {
   #closed = false;
   readonly #attachmentListeners: ((portId: string, fact: AttachmentFact | null) => void)[] = [];
   readonly #driftListeners: ((what: string) => void)[] = [];
+  readonly #owedListeners: OwedListener[] = [];
+  /** What was said last of what hosts owe, and whether somebody is about to look again. */
+  #owed: readonly Owed[] = [];
+  #looking = false;
 
   constructor(driver: Driver, options: ReconcilerOptions = {}) {
     this.#driver = driver;
     driver.onAttachmentChange((fact) => this.#tell(fact.portId, fact));
+    driver.onOwedChange?.(() => this.#lookAtOwed());
     driver.onDetached?.((portId) => this.#tell(portId, null));
     const interval = options.driftInterval ?? 10_000;
     if (interval > 0) {
@@ -76,6 +82,7 @@ export class Reconciler implements Plane {
       for (const vpcId of update.removed) this.#wanted.delete(vpcId);
       this.#synced = true;
       this.#revision = update.revision;
+      if (update.owed !== undefined) await this.#driver.inherit?.(update.owed);
       if (this.#known === null || update.full) await this.#observe();
       const touched = new Set<VpcId>(update.full ? [...this.#wanted.keys(), ...(this.#known?.keys() ?? [])] : []);
       for (const spec of update.vpcs) touched.add(spec.vpcId);
@@ -87,10 +94,28 @@ export class Reconciler implements Plane {
   }
 
   #result(): SyncResult {
+    this.#owed = this.#driver.owed?.() ?? [];
     return {
+      owed: this.#owed,
       revision: this.#revision,
       failed: [...this.#failed].map(([vpcId, problem]) => ({ vpcId, problem })),
     };
+  }
+
+  /** Behind whatever is under way: what a change still waits for is not owed yet. */
+  #lookAtOwed(): void {
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    void this.#serially(async () => {
+      this.#looking = false;
+      this.#tellOwed();
+    });
+  }
+  #tellOwed(): void {
+    const owed = this.#driver.owed?.() ?? [];
+    if (!this.#synced || isDeepStrictEqual(owed, this.#owed)) return;
+    this.#owed = owed;
+    for (const listener of this.#owedListeners) listener(owed, this.#revision);
   }
 
   #planFor(vpcIds: Iterable<VpcId>): Plan {
@@ -193,6 +218,7 @@ export class Reconciler implements Plane {
         lines.push(...[...steps.make, ...steps.break].map((step) => `healed: ${describe(step)}`));
       }
       await this.#converge(touched);
+      this.#tellOwed();
       for (const line of lines) for (const listener of this.#driftListeners) listener(line);
       return lines;
     });
@@ -237,6 +263,9 @@ export class Reconciler implements Plane {
   }
   onDrift(listener: (what: string) => void): void {
     this.#driftListeners.push(listener);
+  }
+  onOwed(listener: OwedListener): void {
+    this.#owedListeners.push(listener);
   }
   onNeedSync(_listener: () => void): void {
     // In one process the wanted specs cannot be lost without the region.

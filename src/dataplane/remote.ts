@@ -5,7 +5,7 @@
 import type { Packet, Verdict } from '../explain/explain.ts';
 import { AgentClient } from './agent-client.ts';
 import { type AttachmentFact, type Counters, DriverError, type MeterReading, type ProbeRow } from './driver.ts';
-import type { Plane, SyncResult, SyncUpdate } from './plane.ts';
+import type { OwedListener, Plane, SyncResult, SyncUpdate } from './plane.ts';
 import { type Answer, countersFrom, type PlainCounters, type PlainReading, readingFrom } from './wire.ts';
 
 /** Pauses between tries to connect, in milliseconds: the first, and the longest as they double. */
@@ -101,8 +101,9 @@ export class RemotePlane implements Plane {
     return this.#client.call<T>(method, params);
   }
 
-  sync(update: SyncUpdate): Promise<SyncResult> {
-    return this.#call('sync', update);
+  async sync({ owed: _, ...update }: SyncUpdate): Promise<SyncResult> {
+    // An agent answers for its own host, behind its own fence: it owes nothing, and takes over no debt.
+    return { ...(await this.#call<Omit<SyncResult, 'owed'>>('sync', update)), owed: [] };
   }
   async counters(): Promise<Counters> {
     return countersFrom(await this.#call<PlainCounters>('counters', {}));
@@ -124,6 +125,9 @@ export class RemotePlane implements Plane {
   }
   onDrift(listener: (what: string) => void): void {
     this.#driftListeners.push(listener);
+  }
+  onOwed(_listener: OwedListener): void {
+    // Nothing ever is.
   }
   onNeedSync(listener: () => void): void {
     this.#needSyncListeners.push(listener);

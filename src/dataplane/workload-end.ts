@@ -69,8 +69,19 @@ function setAddresses(net: Netlink, ifindex: number, spec: InterfaceSpec): void 
   }
 }
 
-/** Tells a workload of its new addresses. @param host our end of the pair @param target as a note has it */
-export function changeAddresses(host: link.Link, target: string, before: InterfaceSpec, after: InterfaceSpec): void {
+/**
+ * Tells a workload of its new addresses.
+ * @param host our end of the pair
+ * @param target as a note has it
+ * @param also what else its device is told
+ */
+export function changeAddresses(
+  host: link.Link,
+  target: string,
+  before: InterfaceSpec,
+  after: InterfaceSpec,
+  also: (net: Netlink, ifindex: number) => void = () => {},
+): void {
   const kept = new Set(after.addresses.map(({ address }) => address));
   try {
     withNetlink(targetOf(target), (net) => {
@@ -84,6 +95,7 @@ export function changeAddresses(host: link.Link, target: string, before: Interfa
       }
       // All of them: with the first address of a range Linux takes the others of it away, and with the last the routes.
       setAddresses(net, eth.ifindex, after);
+      also(net, eth.ifindex);
     });
   } catch {
     // The plane is right; the workload's own set-up is not ours to insist on.

@@ -145,6 +145,13 @@ export const blockers = {
     commands: ['sudo isthmus doctor'],
     hiddenCommands: ['sudo isthmus doctor'],
   },
+  'host-behind': {
+    by: 'operator',
+    text: 'The newest changes to {vpc} are not proven on {hosts}: workloads there may be carried as before them.',
+    hidden: 'A host has not carried out the newest changes to {vpc}.',
+    commands: ['sudo isthmus doctor'],
+    hiddenCommands: ['sudo isthmus doctor'],
+  },
   'plane-differs': {
     by: 'operator',
     text: 'The data plane does not hold what was asked for: it answers {reason}, because of {blamed}.',

@@ -3,9 +3,10 @@
  * from the resources and the compiled network, as its owner may see it. "Connected" says that both have consented;
  * this says whether it works.
  */
+import type { VpcId } from '../model/ids.ts';
 import type { Family, Prefix } from '../model/ip.ts';
 import type { PeeringHalf } from '../model/resources.ts';
-import type { Blocker } from './blockers.ts';
+import { type Blocker, blocker } from './blockers.ts';
 import { type Leg, leg } from './leg.ts';
 import { type Knowledge, type Place, sees, subnetPlace, vpcPlace } from './place.ts';
 
@@ -49,7 +50,17 @@ const placesIn = (k: Knowledge, vpcId: PeeringHalf['localVpcId'], family: Family
 
 const stateOf = (found: Leg): HealthState => (found.state === 'unknown' ? 'blocked' : found.state);
 
-function pair(k: Knowledge, direction: 'out' | 'in', from: Place, to: Place): HealthPair {
+/** Hosts of the two sides that have not proven the newest changes; of a peer's it is only said that there are some. */
+export function hostsBehind(k: Knowledge, vpcIds: readonly VpcId[]): readonly Blocker[] {
+  return vpcIds.flatMap((vpcId) => {
+    const { notFencedOn = [], notInstalledOn = [] } = k.behind?.(vpcId) ?? {};
+    const hosts = [...notFencedOn, ...notInstalledOn];
+    if (hosts.length === 0) return [];
+    return [blocker('host-behind', { vpc: vpcId, seen: sees(k, vpcId) }, vpcId, { hosts: hosts.join(', ') })];
+  });
+}
+
+function pair(k: Knowledge, direction: 'out' | 'in', from: Place, to: Place, behind: readonly Blocker[]): HealthPair {
   const found = leg(k, from, to);
   const shown = (place: Place): readonly Prefix[] => (sees(k, place.vpcId) ? place.ranges : []);
   return {
@@ -59,8 +70,9 @@ function pair(k: Knowledge, direction: 'out' | 'in', from: Place, to: Place): He
     to: to.subnetId ?? to.vpcId,
     fromRanges: shown(from),
     toRanges: shown(to),
-    state: stateOf(found),
-    blockers: found.blockers,
+    // Between workloads on other hosts it flows.
+    state: found.state === 'open' && behind.length > 0 ? 'partly' : stateOf(found),
+    blockers: [...found.blockers, ...behind],
   };
 }
 
@@ -69,12 +81,13 @@ export function healthOf(k: Knowledge, half: PeeringHalf): Health | null {
   if (half.state !== 'Connected') return null;
   const pairs: HealthPair[] = [];
   let omitted = 0;
+  const behind = hostsBehind(k, [half.localVpcId, half.remoteVpcId]);
   for (const family of [4, 6] as const) {
     const theirs = placesIn(k, half.remoteVpcId, family);
     for (const own of placesIn(k, half.localVpcId, family)) {
       for (const their of theirs) {
         if (pairs.length >= mostHealthPairs) omitted += 2;
-        else pairs.push(pair(k, 'out', own, their), pair(k, 'in', their, own));
+        else pairs.push(pair(k, 'out', own, their, behind), pair(k, 'in', their, own, behind));
       }
     }
   }

@@ -24,6 +24,11 @@ export interface Knowledge {
   /** The compiled network of that very state. */
   readonly view: View;
   readonly workload: (portId: PortId) => Workload | undefined;
+  /** Hosts that have not proven the newest changes to a VPC; absent where that is not known. */
+  readonly behind?: (vpcId: VpcId) => {
+    readonly notFencedOn: readonly string[];
+    readonly notInstalledOn: readonly string[];
+  };
   /** Who asks; null for the operator, who sees everything. */
   readonly caller: AccountId | null;
 }

@@ -40,6 +40,15 @@ export type FeedEvent = Common &
         readonly reasons: readonly string[];
       }
     | { readonly event: 'attachment'; readonly networkInterfaceId: string; readonly state: string }
+    /** Hosts fall behind with a VPC, or with the end of a peering, or have caught up: then both lists are empty. */
+    | {
+        readonly event: 'fence';
+        readonly vpcId: string;
+        /** null: of the VPC as a whole. */
+        readonly vpcPeeringId: string | null;
+        readonly notFencedOn: readonly string[];
+        readonly notInstalledOn: readonly string[];
+      }
     /** The id that was asked for is too old or from another time: read the state anew. */
     | { readonly event: 'reset' }
   );

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { Plane, SyncResult, SyncUpdate } from '../dataplane/plane.ts';
+import type { Owed } from '../dataplane/driver.ts';
+import type { OwedListener, Plane, SyncResult, SyncUpdate } from '../dataplane/plane.ts';
 import type { VpcId } from '../model/ids.ts';
 import type { VpcSpec } from '../model/network-spec.ts';
 import { Follower, replyPatience } from './follower.ts';
@@ -11,6 +12,9 @@ const spec = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: [
 /** A plane that answers when the test says so, and remembers what it was given. */
 class SlowPlane {
   readonly updates: SyncUpdate[] = [];
+  /** What hosts owe with each sync that ends. */
+  owed: readonly Owed[] = [];
+  owes: OwedListener = () => {};
   #answer: ((result: SyncResult | Error) => void) | null = null;
   needSync: () => void = () => {};
   lost: (problem: string) => void = () => {};
@@ -29,6 +33,9 @@ class SlowPlane {
   onNeedSync(listener: () => void): void {
     this.needSync = listener;
   }
+  onOwed(listener: OwedListener): void {
+    this.owes = listener;
+  }
   onLost(listener: (problem: string) => void): void {
     this.lost = listener;
   }
@@ -37,7 +44,7 @@ class SlowPlane {
     await this.begun();
     const { revision } = this.updates.at(-1) ?? { revision: 0 };
     const failed = result instanceof Error ? [] : result.map((vpcId) => ({ vpcId, problem: 'does not fit' }));
-    this.#answer?.(result instanceof Error ? result : { revision, failed });
+    this.#answer?.(result instanceof Error ? result : { revision, failed, owed: this.owed });
     await turn();
   }
   async begun(): Promise<void> {
@@ -56,18 +63,21 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 async function started(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const plane = new SlowPlane();
+  const heard: (readonly [readonly Owed[], number])[] = [];
   const state = { revision: 1, vpcs: new Set<VpcId>([a, b]) };
   const follower = new Follower(plane as unknown as Plane, {
     revision: () => state.revision,
     compile: (vpcId) => (state.vpcs.has(vpcId) ? spec(vpcId) : undefined),
     all: () => [...state.vpcs].map(spec),
+    owed: (...said) => heard.push(said),
   });
   const start = follower.start();
   await plane.end();
-  assert.equal(await start, true);
+  assert.equal((await start).applied, true);
   /** A command that touches these VPCs. */
-  const change = (...touched: readonly VpcId[]): Promise<boolean> =>
-    follower.follow(++state.revision, new Set(touched));
+  const whole = (...touched: readonly VpcId[]) => follower.follow(++state.revision, new Set(touched));
+  /** … and whether it is applied. */
+  const change = async (...touched: readonly VpcId[]): Promise<boolean> => (await whole(...touched)).applied;
   /** Whether a reply has come, and which. */
   const watch = (reply: Promise<boolean>) => {
     const seen: { reply: boolean | 'waits' } = { reply: 'waits' };
@@ -77,7 +87,7 @@ async function started(t: TestContext) {
     return seen;
   };
   t.after(() => follower.close());
-  return { plane, state, follower, change, watch, tick: (ms: number) => t.mock.timers.tick(ms) };
+  return { plane, state, follower, heard, whole, change, watch, tick: (ms: number) => t.mock.timers.tick(ms) };
 }
 
 test('the first sync is a full one, a later one holds only what was touched, and says what is gone', async (t) => {
@@ -197,4 +207,23 @@ test('closing answers those who wait, and nothing begins any more', async (t) =>
   await turn();
   assert.equal(plane.busy, false);
   assert.equal(plane.updates.length, 2);
+});
+
+test('a change that hosts have not proven is answered with their names, and only to those who touched it', async (t) => {
+  const { plane, whole, follower, heard } = await started(t);
+  const owed = [
+    { vpcId: a, notFencedOn: ['h3'], notInstalledOn: ['h2'] },
+    { vpcId: c, notFencedOn: ['h2'], notInstalledOn: [] },
+  ];
+  const [cut, free, both] = [whole(a), whole(b), whole(a, c)];
+  plane.owed = owed;
+  await plane.end();
+  assert.deepEqual(await cut, { applied: false, notFencedOn: ['h3'], notInstalledOn: ['h2'] });
+  assert.deepEqual(await free, { applied: true, notFencedOn: [], notInstalledOn: [] });
+  assert.deepEqual(await both, { applied: false, notFencedOn: ['h2', 'h3'], notInstalledOn: [] }, 'each host once');
+  assert.equal(follower.problem, null, 'the plane itself follows');
+  assert.equal(plane.busy, false, 'and nothing is tried again: the hosts come by themselves');
+  assert.deepEqual(heard.at(-1), [owed, follower.appliedRevision]);
+  plane.owes([], follower.appliedRevision);
+  assert.deepEqual(heard.at(-1), [[], follower.appliedRevision], 'also without a sync');
 });

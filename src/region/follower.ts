@@ -2,20 +2,30 @@
  * Makes the data plane follow the state. Changes are gathered while an apply is under way, so that a thousand
  * disconnects cost one fence and not a thousand; whoever waits is answered once a sync that includes his revision is done.
  */
-import type { Plane } from '../dataplane/plane.ts';
+import type { OwedListener, Plane, SyncResult } from '../dataplane/plane.ts';
 import type { VpcId } from '../model/ids.ts';
 import type { VpcSpec } from '../model/network-spec.ts';
+import { type Behind, behindOn, isBehind, notBehind, owedByVpc } from './owed-book.ts';
 
 export interface FollowerSource {
   readonly revision: () => number;
   readonly compile: (vpcId: VpcId) => VpcSpec | undefined;
   readonly all: () => readonly VpcSpec[];
+  /** Told all that hosts owe at a revision, whenever the plane says it. */
+  readonly owed: OwedListener;
 }
+
+/** What became of a change. */
+export interface Followed extends Behind {
+  /** Whether the plane holds it, on every host. */
+  readonly applied: boolean;
+}
+const pending: Followed = { applied: false, ...notBehind };
 
 interface Waiter {
   readonly revision: number;
   readonly touched: ReadonlySet<VpcId>;
-  readonly settle: (applied: boolean) => void;
+  readonly settle: (followed: Followed) => void;
 }
 
 /** How long a reply waits for the plane before it says "pending", in milliseconds. */
@@ -45,21 +55,25 @@ export class Follower {
       this.#full = true;
       this.#wake();
     });
+    plane.onOwed(source.owed);
     plane.onLost((problem) => {
       this.problem = problem;
       this.#failed = new Map();
     });
   }
 
-  /** Resolves with whether the plane now holds that revision; false after `replyPatience` or on failure. */
-  follow(revision: number, touched: ReadonlySet<VpcId>): Promise<boolean> {
+  /**
+   * Resolves with whether the plane now holds that revision, on all hosts, and if not on which; not applied after
+   * `replyPatience` or on failure.
+   */
+  follow(revision: number, touched: ReadonlySet<VpcId>): Promise<Followed> {
     for (const vpcId of touched) this.#dirty.add(vpcId);
     return new Promise((resolve) => {
-      const timer = setTimeout(() => settle(false), replyPatience);
-      const settle = (applied: boolean): void => {
+      const timer = setTimeout(() => settle(pending), replyPatience);
+      const settle = (followed: Followed): void => {
         clearTimeout(timer);
         this.#waiters = this.#waiters.filter((waiter) => waiter !== me);
-        resolve(applied);
+        resolve(followed);
       };
       const me: Waiter = { revision, touched, settle };
       this.#waiters.push(me);
@@ -74,7 +88,7 @@ export class Follower {
   }
 
   /** Writes everything anew, as at the start. */
-  start(): Promise<boolean> {
+  start(): Promise<Followed> {
     this.#full = true;
     return this.follow(this.#source.revision(), new Set());
   }
@@ -101,13 +115,14 @@ export class Follower {
         vpcs: full ? this.#source.all() : compiled.map(([, spec]) => spec).filter((spec) => spec !== undefined),
         removed: full ? [] : compiled.filter(([, spec]) => spec === undefined).map(([vpcId]) => vpcId),
       });
-      this.#settle(revision, new Map(result.failed.map(({ vpcId, problem }) => [vpcId, problem])));
+      this.#source.owed(result.owed, result.revision);
+      this.#settle(revision, result);
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
       this.#failed = new Map();
       this.#full ||= full;
       for (const vpcId of dirty) this.#dirty.add(vpcId);
-      for (const waiter of this.#waiters) if (waiter.revision <= revision) waiter.settle(false);
+      for (const waiter of this.#waiters) if (waiter.revision <= revision) waiter.settle(pending);
       if (!this.#closed) this.#retry = setTimeout(() => this.#wake(), retryPause);
       return;
     } finally {
@@ -116,7 +131,9 @@ export class Follower {
     if (this.#full || this.#dirty.size > 0 || this.#waiters.length > 0) this.#wake();
   }
 
-  #settle(revision: number, failed: ReadonlyMap<VpcId, string>): void {
+  #settle(revision: number, result: SyncResult): void {
+    const failed = new Map(result.failed.map(({ vpcId, problem }) => [vpcId, problem]));
+    const owed = owedByVpc(result.owed);
     this.#failed = failed;
     const [first] = failed;
     this.problem = first === undefined ? null : `${first[0]}: ${first[1]}`;
@@ -128,13 +145,16 @@ export class Follower {
       }, failedPause);
     }
     for (const waiter of this.#waiters) {
-      if (waiter.revision <= revision) waiter.settle(![...waiter.touched].some((vpcId) => failed.has(vpcId)));
+      if (waiter.revision > revision) continue;
+      const behind = behindOn(owed, waiter.touched);
+      const done = ![...waiter.touched].some((vpcId) => failed.has(vpcId));
+      waiter.settle({ applied: done && !isBehind(behind), ...behind });
     }
   }
 
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    for (const waiter of this.#waiters) waiter.settle(false);
+    for (const waiter of this.#waiters) waiter.settle(pending);
   }
 }

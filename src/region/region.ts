@@ -34,6 +34,7 @@ import { HealthBook } from './health-book.ts';
 import { freshSecret, PlannedIds, systemIds } from './ids.ts';
 import { LedPlane } from './led-plane.ts';
 import { Meter, type MeterOptions } from './meter.ts';
+import { type Behind, isBehind, OwedBook, type OwedSubject } from './owed-book.ts';
 import type {
   CommandContext,
   JournalEntry,
@@ -86,14 +87,17 @@ function keyIdOf(change: Change): readonly string[] {
   return kind === 'key' || kind === 'host-authority' ? [id] : [];
 }
 
-/** What changes delete, as it was. */
-function goneWith(changes: readonly Change[], state: StateView): ReadonlyMap<string, Resource> {
-  const gone = new Map<string, Resource>();
+type Before = (kind: Resource['kind'], id: string) => Resource | undefined;
+
+/** What changes are about to delete or replace, as it is. */
+function beforeOf(changes: readonly Change[], state: StateView): Before {
+  const before = new Map<string, Resource>();
   for (const change of changes) {
-    const old = change.op === 'delete' ? (state.get(change.kind, change.id) as Resource | undefined) : undefined;
-    if (change.op === 'delete' && old !== undefined) gone.set(`${change.kind}|${change.id}`, old);
+    const { kind, id } = change.op === 'put' ? change.resource : change;
+    const old = state.get(kind, id) as Resource | undefined;
+    if (old !== undefined) before.set(`${kind}|${id}`, old);
   }
-  return gone;
+  return (kind, id) => before.get(`${kind}|${id}`);
 }
 
 const isoTime = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
@@ -115,6 +119,7 @@ export class Region implements RegionService {
   readonly #guard: UnknownIdGuard;
   readonly feed: Feed;
   readonly #health: HealthBook;
+  readonly #owed: OwedBook;
   /** When the meter last saw packets of a half, in milliseconds since the epoch. */
   readonly #carried = new Map<HalfId, number>();
   readonly #attachments = new Map<string, AttachmentFact>();
@@ -143,9 +148,20 @@ export class Region implements RegionService {
     this.#secrets = new Map(snapshot.secrets);
     this.feed = new Feed(this.#state.revision);
     this.feed.remember(newest.filter(({ revision }) => revision <= snapshot.revision));
+    this.#owed = new OwedBook(this.#clock, (vpcId) => this.#state.get('vpc', vpcId)?.accountId, {
+      touched: (vpcId) => this.#health.touch([vpcId]),
+      news: (subject, behind) => this.#toldOfHosts(subject, behind),
+    });
+    this.#owed.doubt(this.#state.all('peering'), this.#state.revision);
     this.#health = new HealthBook(
       this.#state,
-      (caller) => ({ state: this.#state, view: this.view, workload: (id) => this.attachment(id), caller }),
+      (caller) => ({
+        state: this.#state,
+        view: this.view,
+        workload: (id) => this.attachment(id),
+        behind: (id) => this.behind(id),
+        caller,
+      }),
       (half, health) => {
         const blockers = health?.pairs.flatMap((pair) => pair.blockers.map(({ text }) => text)) ?? [];
         this.feed.happened(half.accountId, isoTime(this.#clock()), {
@@ -161,6 +177,7 @@ export class Region implements RegionService {
       revision: () => this.#state.revision,
       compile: (vpcId) => compileVpc(this.#state, vpcId),
       all: () => compileAll(this.#state).vpcs,
+      owed: (owed, revision) => this.#owed.take(owed, revision),
     });
     const read: MeterOptions['read'] = (booked) => this.#plane.meter(booked);
     const leads = (): boolean => others?.leadership.leads ?? true;
@@ -223,8 +240,18 @@ export class Region implements RegionService {
   async submit(command: Command, context: CommandContext): Promise<Outcome> {
     const { outcome, dirty } = await this.#inTurn(() => this.#carryOut(command, context));
     if (isRefusal(outcome) || dirty === null) return outcome;
-    const applied = dirty.size === 0 || (await this.#follower.follow(outcome.revision, dirty));
-    return { ...outcome, applied };
+    if (dirty.size === 0) return { ...outcome, applied: true };
+    const { applied, ...behind } = await this.#follower.follow(outcome.revision, dirty);
+    return { ...outcome, applied, ...(isBehind(behind) ? { behind } : {}) };
+  }
+
+  /** Hosts have fallen behind or caught up. */
+  #toldOfHosts(subject: OwedSubject, { notFencedOn, notInstalledOn }: Behind): void {
+    const { vpcId, accountId } = subject;
+    if (accountId === undefined) return;
+    const vpcPeeringId = subject.kind === 'half' ? subject.halfId : null;
+    const event = { event: 'fence', vpcId, vpcPeeringId, notFencedOn, notInstalledOn } as const;
+    this.feed.happened(accountId, isoTime(this.#clock()), event);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -285,11 +312,12 @@ export class Region implements RegionService {
   /** Takes a committed entry in. @param secrets null of a key that is gone @returns the VPCs that it touches */
   #fold(entry: StoredEntry, secrets: ReadonlyMap<string, string | null>): ReadonlySet<VpcId> {
     const dirty = dirtyVpcs(entry.changes, (kind, id) => this.#state.get(kind, id));
-    const gone = goneWith(entry.changes, this.#state);
+    const before = beforeOf(entry.changes, this.#state);
     this.#state.apply(entry.changes, entry.revision);
     this.view.touch(dirty);
     for (const listener of this.#changesListeners) listener(entry.changes);
-    this.feed.changed(entry, (kind, id) => gone.get(`${kind}|${id}`));
+    this.feed.changed(entry, before);
+    this.#owed.changed(entry.changes, before, entry.revision);
     this.#health.touch(dirty);
     for (const [keyId, secret] of secrets) {
       if (secret === null) this.#secrets.delete(keyId);
@@ -338,12 +366,14 @@ export class Region implements RegionService {
       }
     }
     const dirty = dirtyVpcs(changes, (kind, id) => this.#state.get(kind, id));
+    const before = beforeOf(changes, this.#state);
     this.#state.apply(changes, revision);
     this.#secrets.clear();
     for (const [keyId, secret] of secrets) this.#secrets.set(keyId, secret);
     this.view.touch(dirty);
     for (const listener of this.#changesListeners) listener(changes);
     this.feed.begin(revision);
+    this.#owed.changed(changes, before, revision);
     this.#health.touch(dirty);
     void this.#follower.follow(revision, dirty);
   }
@@ -484,6 +514,13 @@ export class Region implements RegionService {
     return this.#plane.probe();
   }
 
+  behind(vpcId: VpcId): Behind {
+    return this.#owed.of(vpcId);
+  }
+  notFenced(half: PeeringHalf): readonly string[] {
+    return half.state === 'Connected' ? [] : this.#owed.ofHalf(half);
+  }
+
   planeProblem(vpcId: VpcId): string | null {
     return this.#follower.problemOf(vpcId);
   }
@@ -507,6 +544,8 @@ export class Region implements RegionService {
       planeProblem: this.#follower.problem,
       storeProblem: this.#store.problem,
       leads: this.#store.others?.leadership.leads ?? true,
+      owedVpcs: this.#owed.vpcs,
+      owed: this.#owed.byHost().map(({ since, ...of }) => ({ ...of, since: isoTime(since) })),
       drift: [...this.#drift],
     };
   }

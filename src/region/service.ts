@@ -15,6 +15,7 @@ import type { StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
 import type { Feed } from './feed.ts';
 import type { Meter } from './meter.ts';
+import type { Behind } from './owed-book.ts';
 
 /** Who gives a command: a tenant with one of its keys, or the operator at the admin socket. */
 export type Principal =
@@ -49,6 +50,8 @@ export type Outcome =
       readonly revision: number;
       /** false: committed, but the data plane has not confirmed; the reconciler keeps trying (answer 202). */
       readonly applied: boolean;
+      /** Why it is not applied: hosts that have not proven it yet. Absent when none is. */
+      readonly behind?: Behind;
       /** Only of create-key, only this once. */
       readonly secret?: string;
     }
@@ -67,6 +70,18 @@ export interface JournalEntry {
   readonly changes: readonly Change[];
 }
 
+/** What one host has not proven yet. */
+export interface OwedHost {
+  readonly host: string;
+  /** VPCs of which it may still carry what was taken away, and those of which it may not carry what was added. */
+  readonly notFenced: number;
+  readonly notInstalled: number;
+  /** The oldest of it, as far as this server has seen. */
+  readonly since: string;
+  /** Some of those VPCs. */
+  readonly vpcIds: readonly VpcId[];
+}
+
 export interface RegionStatus {
   readonly region: string;
   readonly version: string;
@@ -80,6 +95,10 @@ export interface RegionStatus {
   readonly storeProblem: string | null;
   /** Whether this server is the one of those on its store that keeps the data plane. */
   readonly leads: boolean;
+  /** VPCs of which hosts have not proven the newest changes. */
+  readonly owedVpcs: number;
+  /** What they owe, host by host. */
+  readonly owed: readonly OwedHost[];
   /** Hand-made damage found and healed since the start, newest last, at most 100. */
   readonly drift: readonly { readonly time: string; readonly what: string }[];
 }
@@ -92,6 +111,10 @@ export interface RegionService {
   readonly view: View;
   /** Why the data plane does not hold a VPC as it is wanted; null while it does. */
   planeProblem(vpcId: VpcId): string | null;
+  /** Hosts that have not proven the newest changes to a VPC. */
+  behind(vpcId: VpcId): Behind;
+  /** Hosts that may still carry a peering that ended; none while it is Connected. */
+  notFenced(half: PeeringHalf): readonly string[];
   /** Orders, decides, commits and carries out one command. Rejects only when the store fails. */
   submit(command: Command, context: CommandContext): Promise<Outcome>;
   /**

@@ -111,20 +111,24 @@ export class PostgresLeadership implements Leadership {
     for (const listener of this.#listeners) listener(leads);
   }
 
-  async publish({ revision, failed }: PlaneReport): Promise<void> {
+  async publish({ revision, failed, owed }: PlaneReport): Promise<void> {
     await this.#options.ask(
       `with told as (
-        update head set plane_revision = $2, plane_failed = $3 where leader = $1 returning revision
+        update head set plane_revision = $2, plane_failed = $3, plane_owed = $4 where leader = $1 returning revision
       ) select pg_notify('isthmus_plane', '') from told`,
-      [this.name, revision, JSON.stringify(failed)],
+      [this.name, revision, JSON.stringify(failed), JSON.stringify(owed)],
     );
   }
 
   async published(): Promise<PlaneReport | null> {
-    const { rows } = await this.#options.ask('select plane_revision, plane_failed from head');
+    const { rows } = await this.#options.ask('select plane_revision, plane_failed, plane_owed from head');
     const [row] = rows;
     if (row === undefined || row['plane_revision'] === null) return null;
-    return { revision: Number(row['plane_revision']), failed: row['plane_failed'] as PlaneReport['failed'] };
+    return {
+      revision: Number(row['plane_revision']),
+      failed: row['plane_failed'] as PlaneReport['failed'],
+      owed: row['plane_owed'] as PlaneReport['owed'],
+    };
   }
 
   onPublished(listener: () => void): void {

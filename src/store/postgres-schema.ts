@@ -59,6 +59,10 @@ create table usage_hour (
 );
 create index usage_hour_hour on usage_hour (hour);
 `,
+  // What hosts owe, beside what failed.
+  `
+alter table head add column plane_owed jsonb not null default '[]';
+`,
 ];
 
 /** The schema that this version reads and writes. */

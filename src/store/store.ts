@@ -125,6 +125,12 @@ export interface Leadership {
 export interface PlaneReport {
   readonly revision: number;
   readonly failed: readonly { readonly vpcId: VpcId; readonly problem: string }[];
+  /** What hosts have not proven of it. */
+  readonly owed: readonly {
+    readonly vpcId: VpcId;
+    readonly notFencedOn: readonly string[];
+    readonly notInstalledOn: readonly string[];
+  }[];
 }
 
 /** What a store with several writers has besides. */

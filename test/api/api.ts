@@ -55,8 +55,7 @@ export class Api {
     this.log = log;
   }
 
-  static async start(ending: Ending, auth: VerifierOptions = {}): Promise<Api> {
-    const driver = new FakeDriver();
+  static async start(ending: Ending, auth: VerifierOptions = {}, driver = new FakeDriver()): Promise<Api> {
     const plane = new Reconciler(driver, { driftInterval: 0 });
     const store = new SqliteStore(':memory:');
     const region = await Region.start({ name: 'test-1', version: '0', store, plane });

@@ -37,12 +37,11 @@ export interface TestService {
 }
 
 /** Starts a region with the fake driver, its API on a free port and its admin socket. */
-export async function startService(): Promise<TestService> {
+export async function startService(driver = new FakeDriver()): Promise<TestService> {
   const folder = mkdtempSync(join(tmpdir(), 'cli-'));
   chmodSync(folder, 0o755); // other users reach the socket and are refused there
   const log = pino({ level: 'silent' });
   const socket = join(folder, 'admin.sock');
-  const driver = new FakeDriver();
   const plane = new Reconciler(driver, { driftInterval: 0 });
   const region = await Region.start({ name: 'cli-1', version: '0', store: new SqliteStore(':memory:'), plane });
   const tenants = await listen({ region, log, address: '127.0.0.1:0' });

@@ -15,11 +15,13 @@ import { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
 import { OvsHost } from '../../src/dataplane/ovn/host.ts';
 import { Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
+import { PacketSocket } from '../../src/kernel/socket.ts';
 import type { PortId, VpcId } from '../../src/model/ids.ts';
 import type { Address } from '../../src/model/ip.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
+import { seen } from '../wire/frame.ts';
 import { type Ending, cannotRun as noRoot } from '../wire/lab.ts';
-import { byHand, probePort, Workload } from '../wire/workload.ts';
+import { probePort, Workload } from '../wire/workload.ts';
 import { LocalHosts } from './local-hosts.ts';
 import { OvnTrace } from './ovn-trace.ts';
 
@@ -35,6 +37,8 @@ export interface Shot {
   readonly to: Address;
   /** Whether it is worth waiting for. One that arrives unexpectedly, and late, is a stray and fails the test at its end. */
   readonly awaited: boolean;
+  /** Whether who is handed it counts too, though it is for somebody else. */
+  readonly handed?: boolean;
 }
 
 /** How long an awaited packet may take, and how long the others are given after the last one, in milliseconds. */
@@ -46,6 +50,7 @@ const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => 
 interface Placed {
   readonly host: number;
   readonly workload: Workload;
+  readonly device: string;
 }
 
 export class Ground {
@@ -60,6 +65,8 @@ export class Ground {
   readonly #south: Ovsdb;
   #hosts: LocalHosts;
   #driver: OvnDriver;
+  /** Attached, and not yet known to be reachable. */
+  readonly #fresh = new Set<PortId>();
   #trace: Promise<OvnTrace> | undefined;
   #next = 0;
   #shots = 0;
@@ -187,28 +194,45 @@ export class Ground {
     const there = this.#hosts.attachments().find((fact) => fact.portId === portId && fact.state === 'attached');
     if (there !== undefined) throw new DriverError('already-attached', `${portId} is attached on ${there.host}`);
     const fact = await this.agent(host).attach(request, spec);
-    await this.until(`${portId} is bound`, () => this.#isBound(portId));
-    await this.settled();
+    this.#fresh.add(portId);
     return fact;
+  }
+  /** Resolves once the workloads that were attached last are known everywhere. */
+  async #placesKnown(): Promise<void> {
+    if (this.#fresh.size === 0) return;
+    const fresh = [...this.#fresh];
+    this.#fresh.clear();
+    await this.until(`${fresh.join(', ')} are bound`, () => fresh.every((portId) => this.#isBound(portId)));
+    await this.settled();
+    for (const portId of fresh) {
+      const placed = this.#placed.get(portId);
+      if (placed === undefined) continue;
+      // The kernel tells IPv6 of a carrier with up to a second's delay, and until then it receives nothing.
+      await this.until('IPv6 is ready', () => placed.workload.link(placed.device).carrier);
+    }
   }
   #isBound(portId: PortId): boolean {
     const rows = [...this.#south.rows('Port_Binding').values()];
     return rows.some((row) => row['logical_port'] === portId && (row['chassis'] as readonly string[]).length > 0);
   }
-  /** A workload on the interface. @param of.host by default the next one */
+  /**
+   * A workload on the interface.
+   * @param of.host by default the next one
+   * @param of.soon it need not be reachable before the next probe
+   */
   async attach(
     portId: PortId,
     of: Partial<Pick<AttachRequest, 'device' | 'mtu'>> & {
       readonly host?: number;
       readonly workload?: Workload;
+      readonly soon?: boolean;
     } = {},
   ): Promise<Workload> {
-    const { workload = this.namespace(portId.slice(5)), host = this.#nextHost(), ...rest } = of;
+    const { workload = this.namespace(portId.slice(5)), host = this.#nextHost(), soon = false, ...rest } = of;
     await this.request({ portId, target: { kind: 'netns', name: workload.name }, ...rest }, host);
-    this.#placed.set(portId, { host, workload });
+    this.#placed.set(portId, { host, workload, device: rest.device ?? 'eth0' });
     void workload.probe; // listens from now on
-    const device = rest.device ?? 'eth0';
-    await this.until('IPv6 is ready', () => / state UP /.test(byHand('ip', workload.name, 'link', 'show', device)));
+    if (!soon) await this.#placesKnown();
     return workload;
   }
   async detach(portId: PortId): Promise<void> {
@@ -221,6 +245,7 @@ export class Ground {
   /** After a detach or a death. */
   forget(portId: PortId): void {
     this.#placed.delete(portId);
+    this.#fresh.delete(portId);
   }
   workload(portId: PortId): Workload {
     const placed = this.#placed.get(portId);
@@ -241,7 +266,7 @@ export class Ground {
       { op: 'select', table: 'NB_Global', where: [], columns: ['nb_cfg'] },
     ]);
     const [row] = (selected?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
-    await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0, false)));
+    await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0)));
   }
   /** Resolves once what was sent is in the counts: forgetting a decision books what it has carried. */
   async counted(): Promise<void> {
@@ -253,17 +278,24 @@ export class Ground {
   }
 
   /** One UDP packet through the workload's own stack. @returns who received it */
-  async sendProbe(from: PortId, to: Address, awaited = true): Promise<Received> {
-    const [received = null] = await this.sendAll([{ from, to, awaited }]);
+  async sendProbe(
+    from: PortId,
+    to: Address,
+    of: { readonly awaited?: boolean; readonly handed?: boolean } = {},
+  ): Promise<Received> {
+    const [received = null] = await this.sendAll([{ from, to, awaited: true, ...of }]);
     return received;
   }
   /** All of them at once. @returns for each who received it */
   async sendAll(shots: readonly Shot[]): Promise<readonly Received[]> {
+    await this.#placesKnown();
     const received: Received[] = shots.map(() => null);
     const flying = new Map<string, number>();
-    for (const [at, { from, to }] of shots.entries()) {
+    const wires = shots.some(({ handed = false }) => handed) ? this.#wires() : [];
+    for (const [at, { from, to, handed = false }] of shots.entries()) {
       const payload = `${this.installationId} ${++this.#shots}`;
       flying.set(payload, at);
+      if (handed) for (const wire of wires) wire.wanted.set(payload, at);
       this.workload(from).probe.send(to, probePort, Buffer.from(payload));
       this.#receive(flying, received);
     }
@@ -272,12 +304,29 @@ export class Ground {
     while (open() && performance.now() < end) {
       await pause(1);
       this.#receive(flying, received);
+      for (const wire of wires) wire.look(received);
     }
+    for (const wire of wires) wire.frames.close();
     if (received.includes(null)) {
       await pause(quiet);
       this.#receive(flying, received);
     }
     return received;
+  }
+  /** Sees the frames that arrive at each workload, whoever they are for. */
+  #wires() {
+    return [...this.#placed].map(([portId, { workload }]) => {
+      const frames = new PacketSocket(workload.namespace, workload.link().ifindex);
+      const wanted = new Map<string, number>();
+      const look = (received: Received[]): void => {
+        for (let frame = frames.receive(); frame !== undefined; frame = frames.receive()) {
+          const { payload } = seen(frame);
+          const at = wanted.get(payload.subarray(8).toString('latin1'));
+          if (at !== undefined) received[at] = portId;
+        }
+      };
+      return { frames, wanted, look };
+    });
   }
   #receive(flying: Map<string, number>, received: Received[]): void {
     for (const [portId, { workload }] of this.#placed) {
@@ -302,14 +351,11 @@ export class Ground {
   /** Takes the network, the workloads and what was counted away; the bed stays. */
   async clear(): Promise<void> {
     this.#receive(new Map(), []); // what came late is a stray
-    for (const agent of this.#agents.values()) await agent.purge();
+    await Promise.all([...this.#agents.values()].map((agent) => agent.purge()));
     this.#placed.clear();
+    this.#fresh.clear();
     for (const workload of this.#workloads.splice(0)) workload.close();
     await this.#driver.purge();
-    for (const host of this.bed.hosts) {
-      rmSync(join(this.#folder, `agent${host}`), { recursive: true });
-      await this.reopenAgent(host);
-    }
     await this.reopen();
     this.#next = 0;
   }
@@ -319,7 +365,7 @@ export class Ground {
     const hosts = this.bed.hosts.map((host) => this.bed.namespace(host));
     this.#receive(new Map(), []);
     try {
-      await (await this.#trace)?.stop();
+      (await this.#trace)?.stop();
       for (const workload of this.#workloads) workload.close();
       await this.#driver.close();
       for (const agent of this.#agents.values()) agent.close();

@@ -10,6 +10,7 @@ export class LocalHosts implements Hosts {
   readonly #away = new Set<string>();
   readonly #connectedListeners: ((host: string) => void)[] = [];
   readonly #attachmentListeners: ((fact: AttachmentFact) => void)[] = [];
+  readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   #closed = false;
 
   /** @param agents by the names that OVN has for their hosts; they stay open when this is closed */
@@ -18,6 +19,9 @@ export class LocalHosts implements Hosts {
     for (const agent of agents.values()) {
       agent.onAttachment((fact) => {
         if (!this.#closed) for (const listener of this.#attachmentListeners) listener(fact);
+      });
+      agent.onDetached((portId) => {
+        if (!this.#closed) for (const listener of this.#detachedListeners) listener(portId);
       });
     }
   }
@@ -39,8 +43,8 @@ export class LocalHosts implements Hosts {
   connected(): ReadonlySet<string> {
     return new Set([...this.#agents.keys()].filter((host) => !this.#away.has(host)));
   }
-  async fence(host: string, number: number, cut: boolean): Promise<number> {
-    return this.#agent(host).fence(number, cut);
+  async fence(host: string, number: number): Promise<number> {
+    return this.#agent(host).fence(number);
   }
   async meter(host: string, request: MeterRequest): Promise<HostReading> {
     return this.#agent(host).meter(request);
@@ -61,11 +65,7 @@ export class LocalHosts implements Hosts {
     this.#attachmentListeners.push(listener);
   }
   onDetached(listener: (portId: PortId) => void): void {
-    for (const agent of this.#agents.values()) {
-      agent.onDetached((portId) => {
-        if (!this.#closed) listener(portId);
-      });
-    }
+    this.#detachedListeners.push(listener);
   }
   async close(): Promise<void> {
     this.#closed = true;

@@ -1,6 +1,6 @@
 /**
- * What OVN itself says of a packet: `ovn-trace` over the logical flows, as a daemon, and which row of ours the flow that
- * dropped it was made for. Shares no code with `explain` or the driver.
+ * What OVN itself says of a packet: `ovn-trace` over the logical flows, as a daemon, and which row of ours is
+ * behind the flow that dropped it. Shares no code with `explain` or the driver.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import type { ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
 import { askDaemon } from '../../src/dataplane/ovn/control-socket.ts';
 import { Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
-import type { Row } from '../../src/dataplane/ovn/ovsdb-wire.ts';
 import type { Packet } from '../../src/explain/explain.ts';
 import type { DropReason } from '../../src/model/drop-reason.ts';
 import type { PortId } from '../../src/model/ids.ts';
@@ -26,77 +25,97 @@ export type OvnVerdict =
       readonly reason: DropReason | null;
     };
 
-const idsOf = (row: Row | undefined): { readonly [key: string]: string } =>
-  (row?.['external_ids'] ?? {}) as { readonly [key: string]: string };
-
+const flowOf = (packet: Packet): string => {
+  const version = familyOf(packet.source);
+  return [
+    `inport == "${packet.from}" && eth.src == ${packet.sourceMac} && eth.dst == ${packet.destinationMac}`,
+    `ip${version}.src == ${packet.source} && ip${version}.dst == ${packet.destination} && ip.ttl == ${packet.ttl}`,
+    'udp.dst == 9',
+  ].join(' && ');
+};
 export class OvnTrace {
-  readonly #control: string;
+  readonly #bed: ClusterBed;
   readonly #north: Ovsdb;
   readonly #south: Ovsdb;
+  /** Asked for once: whoever leads, this member follows closely enough. */
+  #leader: number | undefined;
 
-  private constructor(control: string, north: Ovsdb, south: Ovsdb) {
-    this.#control = control;
-    this.#north = north;
-    this.#south = south;
+  private constructor(bed: ClusterBed) {
+    this.#bed = bed;
+    const tables = {
+      Logical_Router_Port: ['name', 'options'],
+      Logical_Router_Static_Route: ['route_table', 'ip_prefix', 'external_ids'],
+    };
+    this.#north = new Ovsdb({ remotes: bed.northbound, database: 'OVN_Northbound', tables });
+    const bindings = { Port_Binding: ['logical_port', 'chassis'] };
+    this.#south = new Ovsdb({ remotes: bed.southbound, database: 'OVN_Southbound', tables: bindings });
   }
 
   static async start(bed: ClusterBed): Promise<OvnTrace> {
-    const control = join(bed.folder(1), 'ovn-trace.ctl');
-    const database = bed.southbound.join(',');
-    const options = ['--no-leader-only', '--detach', '--no-chdir', `--pidfile=${join(bed.folder(1), 'ovn-trace.pid')}`];
-    const child = spawn('ovn-trace', [`--db=${database}`, `--unixctl=${control}`, ...options], { stdio: 'ignore' });
-    const [code] = (await once(child, 'exit')) as [number | null];
-    if (code !== 0) throw new Error(`ovn-trace ended with ${code}`);
-    const tables = { Logical_Router_Static_Route: ['external_ids'] };
-    const north = new Ovsdb({ remotes: bed.northbound, database: 'OVN_Northbound', tables });
-    const flows = { Logical_Flow: ['external_ids'], Port_Binding: ['logical_port', 'chassis'] };
-    const south = new Ovsdb({ remotes: bed.southbound, database: 'OVN_Southbound', tables: flows });
-    await Promise.all([north.whenConnected(patience), south.whenConnected(patience)]);
-    return new OvnTrace(control, north, south);
+    const trace = new OvnTrace(bed);
+    await Promise.all([trace.#north, trace.#south].map((client) => client.whenConnected(patience)));
+    return trace;
   }
-  async stop(): Promise<void> {
+  stop(): void {
     this.#north.close();
     this.#south.close();
-    await askDaemon(this.#control, 'exit', [], patience);
   }
 
-  /** The text of a trace. */
-  text(packet: Packet): Promise<string> {
-    const version = familyOf(packet.source);
-    const flow = [
-      `inport == "${packet.from}" && eth.src == ${packet.sourceMac} && eth.dst == ${packet.destinationMac}`,
-      `ip${version}.src == ${packet.source} && ip${version}.dst == ${packet.destination} && ip.ttl == ${packet.ttl}`,
-      'udp.dst == 9',
+  /** What the databases have now says of these packets. */
+  async verdicts(packets: readonly Packet[]): Promise<readonly OvnVerdict[]> {
+    return (await this.#texts(packets)).map((text, at) => this.#read(text, packets[at]?.ttl ?? 0));
+  }
+
+  /** It reads the database once, when it starts; so it lives for one question. */
+  async #texts(packets: readonly Packet[]): Promise<readonly string[]> {
+    this.#leader ??= this.#bed.leader('sb') ?? 1;
+    const leader = this.#leader;
+    const control = join(this.#bed.folder(leader), 'trace.ctl');
+    const database = `--db=unix:${join(this.#bed.folder(leader), 'sb.sock')}`;
+    const options = [
+      database,
+      `--unixctl=${control}`,
+      '--no-leader-only',
+      '--detach',
+      '--no-chdir',
+      '--log-file=/dev/null',
     ];
-    return askDaemon(this.#control, 'trace', [flow.join(' && ')], patience);
+    const child = spawn('ovn-trace', options, { stdio: 'ignore' });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    if (code !== 0) throw new Error(`ovn-trace ended with ${code}`);
+    const texts: string[] = [];
+    try {
+      for (const packet of packets) texts.push(await askDaemon(control, 'trace', [flowOf(packet)], patience));
+    } finally {
+      await askDaemon(control, 'exit', [], patience);
+    }
+    return texts;
   }
 
-  async verdict(packet: Packet): Promise<OvnVerdict> {
-    const text = await this.text(packet);
-    let [stage, flow, ttl] = ['', '', packet.ttl];
+  #read(text: string, sentTtl: number): OvnVerdict {
+    let [stage, match, inport, ttl] = ['', '', '', sentTtl];
+    const dropped = (): OvnVerdict => ({ kind: 'dropped', stage, reason: this.#reasonOf(stage, match, inport) });
     for (const line of text.split('\n')) {
-      const step = /^ *\d+\. (\w+) \(.*priority \d+, uuid ([0-9a-f]{8})$/.exec(line);
-      if (step !== null) [, stage = '', flow = ''] = step;
+      const step = /^ *\d+\. (\w+) \([^)]*\): (.*), priority \d+, uuid [0-9a-f]{8}$/.exec(line);
+      if (step !== null) [, stage = '', match = ''] = step;
+      inport = /^ingress\(.*inport="([^"]+)"/.exec(line)?.[1] ?? inport;
       if (/^ *ip\.ttl--;/.test(line)) ttl--;
       // Asked for instead of sent, or answered to the sender: the packet itself ends here.
-      if (/^ *drop;/.test(line) || /^ *(arp|nd_ns|icmp[46]|tcp_reset) \{/.test(line)) return this.#dropped(stage, flow);
+      if (/^ *drop;/.test(line) || /^ *(arp|nd_ns|icmp[46]|tcp_reset) \{/.test(line)) return dropped();
       const output = /\/\* output to "(port-[^"]+)", type "" \*\//.exec(line);
       if (output === null) continue;
       const to = output[1] as PortId;
       if (this.#isBound(to)) return { kind: 'delivered', to, ttl };
       return { kind: 'dropped', stage: 'output', reason: 'TargetGone' };
     }
-    return this.#dropped(stage, flow);
+    return dropped();
   }
 
   #isBound(portId: PortId): boolean {
     const rows = [...this.#south.rows('Port_Binding').values()];
     return rows.some((row) => row['logical_port'] === portId && (row['chassis'] as readonly string[]).length > 0);
   }
-  #dropped(stage: string, flow: string): OvnVerdict {
-    return { kind: 'dropped', stage, reason: this.#reasonOf(stage, flow) };
-  }
-  #reasonOf(stage: string, flow: string): DropReason | null {
+  #reasonOf(stage: string, match: string, inport: string): DropReason | null {
     switch (stage) {
       case 'ls_in_apply_port_sec':
       case 'ls_in_acl':
@@ -105,16 +124,26 @@ export class OvnTrace {
       case 'lr_in_policy':
         return 'NoSuchAddress';
       case 'lr_in_ip_routing': {
-        const made = [...this.#south.rows('Logical_Flow')].find(([uuid]) => uuid.startsWith(flow));
-        const hint = idsOf(made?.[1])['stage-hint'];
-        if (hint === undefined) return 'NoRoute';
-        const route = [...this.#north.rows('Logical_Router_Static_Route')].find(([uuid]) => uuid.startsWith(hint));
-        const spec = idsOf(route?.[1])['isthmus:spec'];
-        if (spec === undefined) return 'NoSuchAddress';
-        return /"kind":"peering"/.test(spec) ? 'NoPeering' : 'BlackHole';
+        // What came over a peering finds the subnets of that VPC and nothing else.
+        if (inport.startsWith('pcx-')) return 'NoSuchAddress';
+        const prefix = /ip[46]\.dst == (\S+)$/.exec(match)?.[1];
+        return prefix === undefined ? 'NoRoute' : this.#reasonOfRoute(inport, prefix);
       }
       default:
         return null;
     }
+  }
+  /** @param inport of the router: its table is the one that was asked */
+  #reasonOfRoute(inport: string, prefix: string): DropReason | null {
+    const port = [...this.#north.rows('Logical_Router_Port').values()].find(({ name }) => name === inport);
+    const table = (port?.['options'] as { readonly route_table?: string } | undefined)?.route_table;
+    const route = [...this.#north.rows('Logical_Router_Static_Route').values()].find(
+      (row) => row['route_table'] === table && row['ip_prefix'] === prefix,
+    );
+    if (route === undefined) return null;
+    const { 'isthmus:spec': spec } = route['external_ids'] as { readonly [key: string]: string };
+    // A route of our own making: what is the VPC's and in no subnet.
+    if (spec === undefined) return 'NoSuchAddress';
+    return /"kind":"peering"/.test(spec) ? 'NoPeering' : 'BlackHole';
   }
 }

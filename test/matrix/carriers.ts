@@ -2,7 +2,7 @@
  * What moves the packets of a test world: the fake driver, or the kernel. Both stand behind a reconciler, as in the
  * service; a probe is a UDP packet that an attached workload sends, and what became of it.
  */
-import type { Plan } from '../../src/dataplane/driver.ts';
+import type { Driver, Plan } from '../../src/dataplane/driver.ts';
 import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
 import { Reconciler } from '../../src/dataplane/reconciler.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
@@ -11,8 +11,18 @@ import { type Address, familyOf } from '../../src/model/ip.ts';
 import { gatewayMac } from '../../src/model/network-spec.ts';
 import { type Ending, Lab, type Probe } from '../wire/lab.ts';
 
+/** A probe to send. */
+export interface Shot {
+  readonly from: PortId;
+  readonly to: Address;
+  /** Somebody should receive it: it is worth waiting for. */
+  readonly awaited: boolean;
+  /** Nobody receives it in the end, though it is handed over: it is sent on by an appliance, say. */
+  readonly handed: boolean;
+}
+
 export interface Carrier {
-  readonly name: 'fake' | 'ebpf';
+  readonly name: Driver['name'];
   readonly plane: Reconciler;
   attach(portId: PortId, mtu?: number): Promise<void>;
   detach(portId: PortId): Promise<void>;
@@ -20,6 +30,8 @@ export interface Carrier {
   forget(portId: PortId): void;
   /** @param handedOnly nobody receives it in the end, though it is handed over: it is sent on by an appliance, say */
   probe(from: PortId, to: Address, handedOnly: boolean): Promise<Probe>;
+  /** Many of them at once, of a plane that can tell them apart. */
+  probeAll?(shots: readonly Shot[]): Promise<readonly Probe[]>;
   /** Writes to the plane behind the region's back, as somebody with root could. */
   tamper(plan: Plan): Promise<void>;
   /** The plane as it is now, read back. */
@@ -29,8 +41,8 @@ export interface Carrier {
 /** How a carrier is made; what it holds ends with `ending`. */
 export type MakeCarrier = (ending: Ending) => Promise<Carrier>;
 
-const observedOf = async (
-  driver: FakeDriver | Lab['driver'],
+export const observedOf = async (
+  driver: Pick<Driver, 'observe'>,
 ): Promise<{ readonly view: PlaneView; readonly attached: ReadonlyMap<PortId, number> }> => {
   const { network, attachments } = await driver.observe();
   const attached = attachments.filter(({ state }) => state === 'attached');

@@ -14,10 +14,10 @@ import { Region } from '../../src/region/region.ts';
 import type { Principal } from '../../src/region/service.ts';
 import type { Command } from '../../src/rules/commands.ts';
 import { SqliteStore } from '../../src/store/sqlite.ts';
-import type { Ending } from '../wire/lab.ts';
+import type { Ending, Probe } from '../wire/lab.ts';
 import { address, prefix } from '../wire/sketch.ts';
-import { type Carrier, type MakeCarrier, wordsOf } from './carriers.ts';
-import { brokenHalves, expected } from './oracle.ts';
+import { type Carrier, type MakeCarrier, type Shot, wordsOf } from './carriers.ts';
+import { brokenHalves, type Expectation, expected } from './oracle.ts';
 
 type Of<K extends Command['kind']> = Extract<Command, { kind: K }>;
 const operator: Principal = { kind: 'operator' };
@@ -217,12 +217,18 @@ export class World {
     ];
   }
 
+  async #probeAll(shots: readonly Shot[]): Promise<readonly Probe[]> {
+    if (this.carrier.probeAll !== undefined) return this.carrier.probeAll(shots);
+    const probes: Probe[] = [];
+    for (const { from, to, handed } of shots) probes.push(await this.carrier.probe(from, to, handed));
+    return probes;
+  }
+
   /** Checks every cell. @returns them. @throws AssertionError with the cells that disagree */
   async matrix(): Promise<readonly Cell[]> {
     assert.deepEqual(brokenHalves(this.state), []);
     const { view, attached } = await this.carrier.observed();
-    const cells: Cell[] = [];
-    const wrong: string[] = [];
+    const judgements: (Shot & Expectation & { readonly explained: string })[] = [];
     const targets = this.#targets();
     for (const portId of attached.keys()) {
       const port = this.interface(portId);
@@ -242,14 +248,19 @@ export class World {
         });
         const explained =
           verdict.kind === 'dropped' ? verdict.reason : verdict.kind === 'delivered' ? `to ${verdict.to}` : 'Answered';
-        const probe = await this.carrier.probe(portId, to, judged.handed);
-        const sent = judged.handed && 'exit' in probe && probe.exit === 'Forwarded' ? judged.words : wordsOf(probe);
-        if (judged.words !== explained || explained !== sent) {
-          wrong.push(`${portId} → ${to}: resources say ${judged.words}, the plane ${explained}, the packet ${sent}`);
-        }
-        cells.push({ from: portId, to, words: sent });
+        judgements.push({ from: portId, to, awaited: judged.words.startsWith('to '), ...judged, explained });
       }
     }
+    const probes = await this.#probeAll(judgements);
+    const wrong: string[] = [];
+    const cells = judgements.map(({ from, to, words, handed, explained }, at): Cell => {
+      const probe = probes[at] ?? { exit: 'Internal' };
+      const sent = handed && 'exit' in probe && probe.exit === 'Forwarded' ? words : wordsOf(probe);
+      if (words !== explained || explained !== sent) {
+        wrong.push(`${from} → ${to}: resources say ${words}, the plane ${explained}, the packet ${sent}`);
+      }
+      return { from, to, words: sent };
+    });
     this.cells += cells.length;
     assert.deepEqual(wrong, []);
     return cells;

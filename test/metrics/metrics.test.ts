@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { checkMetricsAddress, ListenError } from '../../src/api/address.ts';
 import { createAdminServer } from '../../src/api/admin.ts';
@@ -15,17 +16,19 @@ import type { Count } from '../../src/dataplane/driver.ts';
 import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
 import { Reconciler } from '../../src/dataplane/reconciler.ts';
 import type { Exit } from '../../src/model/drop-reason.ts';
-import type { AccountId, HalfId, PortId, VpcId } from '../../src/model/ids.ts';
+import { isRefusal } from '../../src/model/errors.ts';
+import type { AccountId, HalfId, KeyId, PortId, VpcId } from '../../src/model/ids.ts';
 import { Region } from '../../src/region/region.ts';
 import { SqliteStore } from '../../src/store/sqlite.ts';
 import type { BookedHalf } from '../../src/store/store.ts';
+import { OwingDriver } from '../hosts/owing-driver.ts';
 
 const deploy = (name: string): string =>
   readFileSync(join(resolve(import.meta.dirname, '../..'), 'deploy', name), 'utf8');
 
-async function service(t: TestContext) {
+async function service(t: TestContext, driver = new FakeDriver()) {
   const store = new SqliteStore(':memory:');
-  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  const plane = new Reconciler(driver, { driftInterval: 0 });
   const region = await Region.start({ name: 'm-1', version: '9', store, plane });
   const metrics = new Metrics({ region, storeSize: () => store.size() });
   const measured = metrics.measured(region);
@@ -107,6 +110,34 @@ test('metrics listen on loopback or on an address that is named, never on all', 
   for (const bad of ['0.0.0.0:7789', '[::]:7789', '7789', 'example.com:7789', '127.0.0.1:99999', '']) {
     assert.throws(() => checkMetricsAddress(bad), ListenError, bad);
   }
+});
+
+test('hosts that are behind have series, at most 64 of them, until they have caught up', async (t) => {
+  const driver = new OwingDriver();
+  const { region, scrape } = await service(t, driver);
+  const operator = { principal: { kind: 'operator' }, requestId: 'r' } as const;
+  const account = await region.submit({ kind: 'create-account', name: 'red' }, operator);
+  assert.ok(!isRefusal(account));
+  const principal = { kind: 'tenant', accountId: account.result.id as AccountId, keyId: 'k' as KeyId } as const;
+  const hosts = Array.from({ length: 66 }, (_, n) => `h${String(n).padStart(2, '0')}`);
+  for (const host of hosts) driver.leave(host);
+  const made = await region.submit(
+    { kind: 'create-vpc', name: 'v', description: '', cidrs: [] },
+    { principal, requestId: 'r' },
+  );
+  assert.ok(!isRefusal(made) && !made.applied);
+  const text = await scrape();
+  assert.equal(value(text, 'isthmus_owed_vpcs'), 1);
+  assert.equal(value(text, 'isthmus_host_owed_vpcs', { host: 'h63', owes: 'install' }), 1);
+  assert.equal(value(text, 'isthmus_host_owed_vpcs', { host: 'h63', owes: 'fence' }), 0);
+  assert.equal(value(text, 'isthmus_host_owed_vpcs', { host: 'h64' }), undefined);
+  assert.equal(value(text, 'isthmus_host_owed_vpcs', { host: 'other', owes: 'install' }), 2);
+  assert.equal(value(text, 'isthmus_commands_total', { operation: 'create-vpc', outcome: 'pending' }), 1);
+  for (const host of hosts) driver.comeBack(host);
+  for (let tries = 0; tries < 500 && region.status().owedVpcs > 0; tries++) await sleep(10);
+  const later = await scrape();
+  assert.equal(value(later, 'isthmus_owed_vpcs'), 0);
+  assert.equal(value(later, 'isthmus_host_owed_vpcs'), undefined, 'none is left');
 });
 
 test('names follow the convention: isthmus_, base units, _total for what counts', async (t) => {

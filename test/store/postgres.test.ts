@@ -243,11 +243,12 @@ test('one leads; when its connection is cut or it is closed another does, and th
     assert.ok(leader !== undefined && other !== undefined);
     await leader.usage.book(1, [booking]);
     await assert.rejects(async () => other.usage.book(1, [booking]), /another server keeps the books/);
-    await leader.others.leadership.publish({ revision: round + 1, failed: [] });
-    await other.others.leadership.publish({ revision: 99, failed: [] });
-    assert.equal(
-      (await other.others.leadership.published())?.revision,
-      round + 1,
+    const owed = [{ vpcId: `vpc-${round}` as never, notFencedOn: ['h3'], notInstalledOn: [] }];
+    await leader.others.leadership.publish({ revision: round + 1, failed: [], owed });
+    await other.others.leadership.publish({ revision: 99, failed: [], owed: [] });
+    assert.deepEqual(
+      await other.others.leadership.published(),
+      { revision: round + 1, failed: [], owed },
       'who does not lead publishes nothing',
     );
     await server.query(
@@ -289,7 +290,7 @@ test('a schema of another program or a newer version is refused with a sentence,
   await direct.query("update isthmus.meta set value = '9' where name = 'schema'");
   await assert.rejects(PostgresStore.open(theirs), (error) => {
     return (
-      error instanceof StoreVersionError && /has version 9; this version reads schemas up to 1/.test(error.message)
+      error instanceof StoreVersionError && /has version 9; this version reads schemas up to 2/.test(error.message)
     );
   });
   await direct.query('drop schema isthmus cascade; create schema isthmus; create table isthmus.theirs (x int)');
@@ -300,4 +301,26 @@ test('a schema of another program or a newer version is refused with a sentence,
   await assert.rejects(PostgresStore.open('postgres://u:secret@127.0.0.1:1/x'), (error) => {
     return error instanceof StoreUnavailableError && !error.message.includes('secret');
   });
+});
+
+test('a schema of the first version becomes the newest, and keeps what was there', async (t) => {
+  const server = await startPostgres(t);
+  if (server === null) return;
+  const url = await server.database('older');
+  const store = await PostgresStore.open(url);
+  const { installationId } = store;
+  await store.close();
+  const direct = new (await import('pg')).default.Client({ connectionString: url });
+  await direct.connect();
+  // As it was: without what hosts owe.
+  await direct.query("update isthmus.meta set value = '1' where name = 'schema'");
+  await direct.query('alter table isthmus.head drop column plane_owed');
+  await direct.query('update isthmus.head set plane_revision = 7');
+  const newer = await PostgresStore.open(url);
+  assert.equal(newer.installationId, installationId);
+  assert.deepEqual(await newer.others.leadership.published(), { revision: 7, failed: [], owed: [] });
+  await newer.close();
+  const { rows } = await direct.query("select value from isthmus.meta where name = 'schema'");
+  assert.equal(rows[0].value, '2');
+  await direct.end();
 });

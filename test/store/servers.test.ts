@@ -14,6 +14,7 @@ import { Region } from '../../src/region/region.ts';
 import type { Outcome, Principal } from '../../src/region/service.ts';
 import type { Command } from '../../src/rules/commands.ts';
 import { PostgresStore } from '../../src/store/postgres.ts';
+import { OwingDriver } from '../hosts/owing-driver.ts';
 import { startPostgres, until } from './postgres-server.ts';
 
 interface Server {
@@ -176,4 +177,71 @@ test('a server that was away for longer than the journal remembers reads the who
   await until('it has read anew', () => b.region.state.revision === revision + 2);
   assert.equal(b.region.state.get('account', accountId), undefined);
   assert.ok(told.includes('reset'), 'who follows is told');
+});
+
+test('what a host owes is shown by every server, with and without a sync, whoever leads', async (t) => {
+  const postgres = await startPostgres(t);
+  if (postgres === null) return;
+  const url = await postgres.database('owed');
+  const driver = new OwingDriver();
+  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)];
+  await until('one leads', () => servers.some(({ region }) => region.status().leads));
+  const leader = servers.find(({ region }) => region.status().leads);
+  const other = servers.find((server) => server !== leader);
+  assert.ok(leader !== undefined && other !== undefined);
+  const accountId = (await give(other, { kind: 'create-account', name: 'red' })) as AccountId;
+  const who = tenant(accountId);
+  const [x, y] = [(await give(other, vpc('x', 1), who)) as VpcId, (await give(other, vpc('y', 2), who)) as VpcId];
+  const half = async (vpcId: VpcId, remoteVpcId: VpcId): Promise<HalfId> => {
+    const command = { kind: 'create-peering', name: `h-${vpcId}`, description: '', vpcId, remoteVpcId } as const;
+    return (await give(other, command, who)) as HalfId;
+  };
+  const [gone, left] = [await half(x, y), await half(y, x)];
+  const events = servers.map(({ region }) => {
+    const told: string[] = [];
+    region.feed.follow(accountId, null, (event) => {
+      if (event.event === 'fence' && event.vpcPeeringId !== null) told.push(event.notFencedOn.join());
+    });
+    return told;
+  });
+  const shown = ({ region }: Server): readonly string[] => {
+    const found = region.state.get('peering', left);
+    return found === undefined ? [] : region.notFenced(found);
+  };
+
+  driver.leave('h3');
+  // Asked is the one that does not lead.
+  const answer = await other.region.submit(
+    { kind: 'delete-peering', halfId: gone },
+    { principal: who, requestId: 'd' },
+  );
+  assert.ok(!isRefusal(answer));
+  assert.deepEqual([answer.applied, answer.behind], [false, { notFencedOn: ['h3'], notInstalledOn: [] }]);
+  await until('both show it', () => servers.every((server) => shown(server).join() === 'h3'));
+  for (const { region } of servers) assert.deepEqual(region.behind(x).notFencedOn, ['h3']);
+  driver.comeBack('h3');
+  await until('both show that it is over', () => servers.every((server) => shown(server).length === 0));
+  await until('and the VPCs', () => servers.every(({ region }) => region.status().owedVpcs === 0));
+  assert.deepEqual(
+    events,
+    [
+      ['h3', 'h3', '', ''],
+      ['h3', 'h3', '', ''],
+    ],
+    'of both halves, one owner: told by both servers',
+  );
+
+  assert.equal(await half(x, y), gone);
+  driver.leave('h4');
+  const pending = await leader.region.submit(
+    { kind: 'delete-peering', halfId: left },
+    { principal: who, requestId: 'e' },
+  );
+  assert.ok(!isRefusal(pending) && pending.behind?.notFencedOn.join() === 'h4');
+  await until('the other has it', () => other.region.behind(y).notFencedOn.join() === 'h4');
+  await leader.region.close();
+  await until('the other leads', () => other.region.status().leads);
+  assert.deepEqual(other.region.behind(y).notFencedOn, ['h4'], 'a takeover forgets nothing');
+  driver.comeBack('h4');
+  await until('and it hears of the end', () => other.region.status().owedVpcs === 0);
 });

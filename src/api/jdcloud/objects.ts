@@ -6,8 +6,10 @@ import Type, { type Static } from 'typebox';
 import { familyOf, type Prefix } from '../../model/ip.ts';
 import type { NetworkInterface, NextHop, PeeringHalf, RouteTable, Subnet, Vpc } from '../../model/resources.ts';
 import type { StateView } from '../../model/state.ts';
+import type { Behind } from '../../region/owed-book.ts';
 import type { RegionService } from '../../region/service.ts';
 import { availableAddresses, usableRange } from '../../rules/interfaces.ts';
+import { behindMembers } from '../envelope.ts';
 import { byAge } from '../listing.ts';
 
 const Text = Type.String();
@@ -15,6 +17,18 @@ const Texts = Type.Array(Text);
 
 /** Whose an object is (extension): `network` names the declared network that made it. */
 const LabelsObject = Type.Object({ network: Type.Optional(Text) });
+
+/** Hosts that have not proven the newest changes (extension); there only while there are some. */
+const NotFencedOn = Type.Optional(
+  Type.Array(Text, {
+    description: 'Hosts that may still carry what was taken away; absent when there are none (extension)',
+  }),
+);
+const NotInstalledOn = Type.Optional(
+  Type.Array(Text, {
+    description: 'Hosts that may not carry yet what was added; absent when there are none (extension)',
+  }),
+);
 
 export const SubnetObject = Type.Object({
   subnetId: Text,
@@ -45,6 +59,8 @@ export const VpcObject = Type.Object({
   subnets: Type.Array(SubnetObject),
   createdTime: Text,
   labels: LabelsObject,
+  notFencedOn: NotFencedOn,
+  notInstalledOn: NotInstalledOn,
 });
 export const RouteRuleObject = Type.Object({
   ruleId: Text,
@@ -84,6 +100,7 @@ export const PeeringObject = Type.Object({
   createdTime: Text,
   health: Type.String({ description: "open, partly or blocked; '' while it is not Connected (extension)" }),
   labels: LabelsObject,
+  notFencedOn: NotFencedOn,
 });
 const IpObject = Type.Object({ privateIpAddress: Text, elasticIpId: Text, elasticIpAddress: Text });
 export const InterfaceObject = Type.Object({
@@ -111,6 +128,15 @@ export const InterfaceObject = Type.Object({
   labels: LabelsObject,
 });
 
+/** @see behindMembers */
+function shown(behind: Behind): { notFencedOn?: string[]; notInstalledOn?: string[] } {
+  const { notFencedOn, notInstalledOn } = behindMembers(behind);
+  return {
+    ...(notFencedOn === undefined ? {} : { notFencedOn: [...notFencedOn] }),
+    ...(notInstalledOn === undefined ? {} : { notInstalledOn: [...notInstalledOn] }),
+  };
+}
+
 const firstV4 = (cidrs: readonly Prefix[]): Prefix | undefined =>
   cidrs.find((cidr) => familyOf(cidr) === 4) ?? cidrs[0];
 
@@ -137,7 +163,8 @@ export function subnetView(state: StateView, subnet: Subnet): Static<typeof Subn
   };
 }
 
-export function vpcView(state: StateView, vpc: Vpc): Static<typeof VpcObject> {
+export function vpcView(region: RegionService, vpc: Vpc): Static<typeof VpcObject> {
+  const { state } = region;
   const tables = [...state.children('route-table', vpc.id)].sort(byAge);
   return {
     vpcId: vpc.id,
@@ -150,6 +177,7 @@ export function vpcView(state: StateView, vpc: Vpc): Static<typeof VpcObject> {
     subnets: [...state.children('subnet', vpc.id)].sort(byAge).map((subnet) => subnetView(state, subnet)),
     createdTime: vpc.createdTime,
     labels: vpc.labels ?? {},
+    ...shown(region.behind(vpc.id)),
   };
 }
 
@@ -226,6 +254,7 @@ export function peeringView(region: RegionService, half: PeeringHalf): Static<ty
     createdTime: half.createdTime,
     health: region.health(half)?.state ?? '',
     labels: half.labels ?? {},
+    ...shown({ notFencedOn: region.notFenced(half), notInstalledOn: [] }),
   };
 }
 

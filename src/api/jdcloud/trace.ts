@@ -4,6 +4,7 @@
  */
 import Type, { type Static } from 'typebox';
 import { type Blocker, blocker } from '../../explain/blockers.ts';
+import { hostsBehind } from '../../explain/health.ts';
 import type { Leg } from '../../explain/leg.ts';
 import type { Knowledge } from '../../explain/place.ts';
 import { type TracePair, trace } from '../../explain/trace.ts';
@@ -60,6 +61,7 @@ export const knowledgeOf = (region: RegionService, caller: AccountId | null): Kn
   state: region.state,
   view: region.view,
   workload: (portId) => region.attachment(portId),
+  behind: (vpcId) => region.behind(vpcId),
   caller,
 });
 
@@ -73,10 +75,11 @@ async function planeBlockers(
 ): Promise<readonly Blocker[]> {
   const found: Blocker[] = [];
   for (const vpcId of new Set([from.vpcId, to.vpcId])) {
-    const problem = vpcId === null ? null : region.planeProblem(vpcId as VpcId);
-    if (vpcId !== null && problem !== null) {
+    if (vpcId === null) continue;
+    const problem = region.planeProblem(vpcId as VpcId);
+    if (problem !== null)
       found.push(blocker('plane-behind', { vpc: vpcId, seen: caller === null }, vpcId, { problem }));
-    }
+    found.push(...hostsBehind(knowledgeOf(region, caller), [vpcId as VpcId]));
   }
   const port = from.interfaceId === null ? undefined : region.state.get('interface', from.interfaceId);
   if (!compare || port === undefined || from.address === null || to.address === null) return found;
@@ -114,7 +117,13 @@ const forOperator = (leg: Leg): Leg => ({
 const withMore = (leg: Leg, more: readonly Blocker[]): Leg =>
   more.length === 0
     ? leg
-    : { ...leg, state: leg.state === 'open' ? 'blocked' : leg.state, blockers: [...leg.blockers, ...more] };
+    : {
+        ...leg,
+        // A host that is behind is in the way of its own workloads only.
+        state:
+          leg.state !== 'open' ? leg.state : more.every(({ code }) => code === 'host-behind') ? 'partly' : 'blocked',
+        blockers: [...leg.blockers, ...more],
+      };
 
 /** Traces for an account, or for the operator (null). @throws Refused */
 export async function traceFor(call: Call, caller: AccountId | null): Promise<Static<typeof TraceObject>> {

@@ -46,7 +46,7 @@ export const vpcOperations: readonly Operation[] = [
     async (call) => {
       const found = filtered(call.query, [...owned(call, 'vpc')].sort(byAge), filters);
       const { items, totalCount } = page(call.query, found);
-      return { vpcs: items.map((vpc) => vpcView(call.region.state, vpc)), totalCount };
+      return { vpcs: items.map((vpc) => vpcView(call.region, vpc)), totalCount };
     },
   ),
   withBody(
@@ -89,7 +89,7 @@ export const vpcOperations: readonly Operation[] = [
       summary: 'Show a VPC',
       result: Type.Object({ vpc: VpcObject }),
     },
-    async (call) => ({ vpc: vpcView(call.region.state, own(call, 'vpc', call.params['vpcId'] ?? '')) }),
+    async (call) => ({ vpc: vpcView(call.region, own(call, 'vpc', call.params['vpcId'] ?? '')) }),
   ),
   withBody(
     { name: 'modifyVpc', method: 'PATCH', path: '/vpcs/{vpcId}', tag, summary: 'Rename a VPC or make it unlimited' },

@@ -34,6 +34,9 @@ const buckets = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1
 /** The journal is counted by looking at each entry: at most once in so many milliseconds. */
 const sizeAge = 60_000;
 
+/** Hosts that are behind and have series of their own. */
+const mostHosts = 64;
+
 const outcomeOf = (outcome: Outcome): string => (isRefusal(outcome) ? 'refused' : outcome.applied ? 'done' : 'pending');
 
 export class Metrics {
@@ -144,6 +147,7 @@ export class Metrics {
     of.revision.set(revision);
     of.applied.set(appliedRevision);
     of.problem.set(planeProblem === null ? 0 : 1);
+    this.#lookAtHosts();
     for (const kind of kinds) of.resources.set({ kind }, [...state.all(kind)].length);
     const peerings = new Map<string, number>(states.map((name) => [name, 0]));
     for (const half of state.all('peering')) peerings.set(half.state, (peerings.get(half.state) ?? 0) + 1);
@@ -166,6 +170,19 @@ export class Metrics {
     of.fences.inc(counters.fences.count);
     of.fenceSeconds.reset();
     of.fenceSeconds.inc(counters.fences.seconds);
+  }
+
+  /** Hosts beyond the most are summed up: a region's hosts are many, and those that are behind at once are few. */
+  #lookAtHosts(): void {
+    const of = this.#shown;
+    const { owed, owedVpcs } = this.#options.region.status();
+    of.owedVpcs.set(owedVpcs);
+    of.hostOwed.reset();
+    owed.forEach(({ host, notFenced, notInstalled }, at) => {
+      const shown = at < mostHosts ? host : 'other';
+      of.hostOwed.inc({ host: shown, owes: 'fence' }, notFenced);
+      of.hostOwed.inc({ host: shown, owes: 'install' }, notInstalled);
+    });
   }
 
   async #lookAtStore(): Promise<void> {
@@ -220,6 +237,13 @@ function shown(registry: Registry) {
     revision: gauge('isthmus_revision', 'Revision of the region.'),
     applied: gauge('isthmus_applied_revision', 'The newest revision that the data plane has confirmed.'),
     problem: gauge('isthmus_plane_problem', '1 while the data plane does not follow.'),
+    owedVpcs: gauge('isthmus_owed_vpcs', 'VPCs of which a host has not proven the newest changes.'),
+    hostOwed: gauge(
+      'isthmus_host_owed_vpcs',
+      'The same by host, only of hosts that are behind: owing a fence, or what was added; "other" beyond 64 hosts.',
+      'host',
+      'owes',
+    ),
     resources: gauge('isthmus_resources', 'Resources by kind.', 'kind'),
     peerings: gauge('isthmus_peering_halves', 'Peering halves by state.', 'state'),
     attached: gauge('isthmus_attached_interfaces', 'Interfaces with a workload on them.'),

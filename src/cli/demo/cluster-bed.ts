@@ -103,6 +103,28 @@ export class ClusterBed {
   get southbound(): readonly string[] {
     return this.#members.map((host) => `unix:${join(this.folder(host), 'sb.sock')}`);
   }
+  /** Addresses on the management network for the namespace of this process, once it has joined. */
+  readonly control: readonly string[] = [`${management}.250`, `${management}.251`];
+  /** Puts the namespace of this process on the management network. What it gets there goes with the bed. */
+  joinManagement(): void {
+    const ends = ['mtu', String(underlayMtu), 'type', 'veth', 'peer', 'name', 'mgmt0', 'netns', String(process.pid)];
+    this.ip(this.#switch, 'link', 'add', 'm250', ...ends);
+    this.ip(this.#switch, 'link', 'set', 'm250', 'master', 'mgmt', 'up');
+    const own = (...args: readonly string[]): void => {
+      execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: commandPatience });
+    };
+    own('link', 'set', 'lo', 'up');
+    own('link', 'set', 'mgmt0', 'up');
+    for (const address of this.control) own('addr', 'add', `${address}/24`, 'dev', 'mgmt0');
+  }
+  /** Remotes of the members on the management network. */
+  get remotes(): { readonly northbound: string; readonly southbound: string } {
+    return { northbound: this.#remotes(6641), southbound: this.#remotes(6642) };
+  }
+  /** The host's address in the tunnels. */
+  tunnelAddress(host: number): string {
+    return `${underlay}.${host}`;
+  }
   /** The same as hosts reach them over the management network. */
   #remotes(port: number): string {
     return this.#members.map((host) => `tcp:${management}.${host}:${port}`).join(',');

@@ -1,20 +1,68 @@
 /** `isthmus demo`: sets the stage, plays the story, and removes every trace, however it ends. */
 import type { Command } from 'commander';
 import { Failure } from '../failure.ts';
-import { onEnd } from '../places.ts';
-import { createPage } from './page.ts';
-import type { Stage } from './stage.ts';
+import { isRoot, onEnd } from '../places.ts';
+import { isInRoom, runInRoom } from './cluster-room.ts';
+import { playClusterStory } from './cluster-story.ts';
+import { createPage, type Page } from './page.ts';
 import { playStory } from './story.ts';
 
 interface DemoOptions {
   readonly exit?: boolean;
+  readonly cluster?: boolean;
   readonly driver: string;
 }
 
-async function setStage(driver: string): Promise<Stage> {
-  if (driver === 'fake') return (await import('./memory-stage.ts')).memoryStage();
-  if (driver === 'ebpf') return (await import('./kernel-stage.ts')).kernelStage();
-  throw new Failure(2, `--driver '${driver}' is not known.`, { remedy: 'Use ebpf or fake.' });
+/** A story on its stage. */
+interface Play {
+  readonly title: string;
+  readonly description: string;
+  /** Whether it all goes when the story is over. */
+  readonly ends: boolean;
+  /** @returns what to try while it stays up, a command a line */
+  play(page: Page): Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
+async function setStage({ driver, cluster }: DemoOptions): Promise<Play> {
+  if (cluster === true) {
+    const { clusterStage } = await import('./cluster-stage.ts');
+    const stage = await clusterStage((text) => void process.stderr.write(`isthmus: ${text}\n`));
+    return {
+      title: 'Isthmus demo: many hosts',
+      description: stage.description,
+      ends: false,
+      play: async (page) => {
+        const { tenants, workloads } = await playClusterStory(stage, page);
+        return stage.suggestions(tenants, workloads);
+      },
+      close: () => stage.close(),
+    };
+  }
+  const stage =
+    driver === 'fake'
+      ? await (await import('./memory-stage.ts')).memoryStage()
+      : await (await import('./kernel-stage.ts')).kernelStage();
+  return {
+    title: 'Isthmus demo',
+    description: stage.description,
+    ends: stage.kind === 'memory',
+    play: async (page) => {
+      const { tenants, workloads } = await playStory(stage, page);
+      return stage.suggestions(tenants, workloads);
+    },
+    close: () => stage.close(),
+  };
+}
+
+/** @throws Failure */
+function demand({ driver, cluster }: DemoOptions): void {
+  if (driver !== 'fake' && driver !== 'ebpf') {
+    throw new Failure(2, `--driver '${driver}' is not known.`, { remedy: 'Use ebpf or fake.' });
+  }
+  if (cluster !== true) return;
+  if (driver === 'fake') throw new Failure(2, 'Many hosts need real packets.', { remedy: 'Leave --driver fake out.' });
+  if (!isRoot()) throw new Failure(2, 'Many hosts need root: each is a network namespace.', { remedy: 'Use sudo.' });
 }
 
 export function register(program: Command): void {
@@ -23,7 +71,13 @@ export function register(program: Command): void {
     .description('play the whole story, from two strangers to a measured goodbye')
     .option('--exit', 'end after the story, with 0 only if every check held')
     .option('--driver <name>', 'ebpf for real packets (root), fake for a network in memory', 'ebpf')
+    .option('--cluster', 'three hosts on this machine with OVN and PostgreSQL, and what happens when parts die (root)')
     .action(async (options: DemoOptions) => {
+      demand(options);
+      if (options.cluster === true && !isInRoom()) {
+        process.exitCode = await runInRoom();
+        return;
+      }
       const { NO_COLOR = '', FORCE_COLOR = '' } = process.env;
       const colour = FORCE_COLOR !== '' || (process.stdout.isTTY === true && NO_COLOR === '');
       const page = createPage((text) => void process.stdout.write(text), colour);
@@ -34,10 +88,10 @@ export function register(program: Command): void {
       });
       onEnd(interrupt);
 
-      const stage = await setStage(options.driver);
+      const stage = await setStage(options);
       try {
-        page.title('Isthmus demo', stage.description);
-        const story = playStory(stage, page);
+        page.title(stage.title, stage.description);
+        const story = stage.play(page);
         const outcome = await Promise.race([story, interrupted]);
         if (typeof outcome === 'string') {
           story.catch(() => {}); // its workloads go from under it
@@ -53,12 +107,11 @@ export function register(program: Command): void {
             : `${page.failed} of ${page.failed + page.passed} checks did not hold.`,
         );
         process.exitCode = page.failed === 0 ? 0 : 1;
-        if (stage.kind === 'memory')
-          page.plain('It was all in memory, and ends here: with root, isthmus demo stays up.');
-        if (options.exit === true || stage.kind === 'memory') return;
+        if (stage.ends) page.plain('It was all in memory, and ends here: with root, isthmus demo stays up.');
+        if (options.exit === true || stage.ends) return;
         page.plain('');
         page.plain('It is all still running. In another terminal, as root, try:');
-        for (const line of stage.suggestions(outcome.tenants, outcome.workloads)) page.plain(`  ${line}`);
+        for (const line of outcome) page.plain(`  ${line}`);
         page.plain('');
         page.plain('Ctrl-C removes every trace.');
         await interrupted;

@@ -16,11 +16,15 @@ export function askDaemon(path: string, method: string, params: readonly string[
     const timer = setTimeout(() => end(new Error(`${path} did not answer ${method} in ${patience} ms`)), patience);
     socket.on('error', (error) => end(error));
     socket.on('close', () => end(new Error(`${path} closed the connection at ${method}`)));
-    socket.on('data', (chunk) => {
-      const [answer] = splitter.push(chunk as Buffer) as readonly { result?: unknown; error?: unknown }[];
-      if (answer === undefined) return;
-      if (answer.error == null) end(String(answer.result ?? ''));
-      else end(new Error(`${method}: ${String(answer.error)}`));
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        const [answer] = splitter.push(chunk) as readonly { readonly result?: unknown; readonly error?: unknown }[];
+        if (answer === undefined) return;
+        if (answer.error == null) end(String(answer.result ?? ''));
+        else end(new Error(`${method}: ${String(answer.error)}`));
+      } catch (error) {
+        end(new Error(`${path} answered ${method} with what is no JSON`, { cause: error }));
+      }
     });
     socket.write(JSON.stringify({ method, params, id: 1 }));
   });

@@ -88,8 +88,8 @@ export class OvnDriver implements Driver {
   readonly #strays = new Map<string, number>();
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Whether what an earlier process may not have seen proven is owed. */
-  #started = false;
+  /** The newest state of the network of which this driver knows what hosts have proven. */
+  #generation: number | null = null;
 
   constructor(options: OvnOptions) {
     this.#installationId = options.installationId;
@@ -139,10 +139,24 @@ export class OvnDriver implements Driver {
     } catch (error) {
       throw asDriverError(error);
     }
-    if (this.#started) return;
-    this.#started = true;
+    await this.#inherit();
+  }
+
+  /**
+   * What another process wrote, an earlier one or the server that led before, hosts may not have proven, and nobody else
+   * remembers that. So all of them prove it anew; those that are there do so before anything is said of what is owed.
+   */
+  async #inherit(): Promise<void> {
+    const generation = this.#currentGeneration();
+    if (generation === this.#generation) return;
+    this.#generation = generation;
     const { network } = this.#contents();
-    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], this.#config(), this.#hostsOf([spec]));
+    const number = this.#config();
+    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], number, this.#hostsOf([spec]));
+    await this.#fences.wait([], number, this.#hostsOf(network.vpcs), true);
+  }
+  #currentGeneration(): number {
+    return Number(this.#globalValue(this.#generationKey) ?? 0);
   }
   /** The newest configuration, as the copy has it. */
   #config(): number {
@@ -319,9 +333,12 @@ export class OvnDriver implements Driver {
 
   /** All of it, if nobody of this installation has written since the copy was read. @returns its configuration's number */
   async #commit(operations: readonly Operation[]): Promise<number> {
-    const generation = this.#globalValue(this.#generationKey) ?? '0';
-    const mine = ['map', [[this.#generationKey, generation]]];
-    const next = ['map', [[this.#generationKey, String(Number(generation) + 1)]]];
+    const generation = this.#currentGeneration();
+    const mine = ['map', [[this.#generationKey, String(generation)]]];
+    const next = ['map', [[this.#generationKey, String(generation + 1)]]];
+    // A database that came back from a backup counts on from there, but hosts remember what they have proven since: so
+    // the numbers follow the clock, and none is ever given twice.
+    const step = Math.max(1, Date.now() - this.#config());
     const table = 'NB_Global';
     const where = [['external_ids', 'includes', mine]];
     const results = await this.#north.transact([
@@ -332,7 +349,7 @@ export class OvnDriver implements Driver {
         table,
         where: [],
         mutations: [
-          ['nb_cfg', '+=', 1],
+          ['nb_cfg', '+=', step],
           ['external_ids', 'delete', mine],
           ['external_ids', 'insert', next],
         ],
@@ -342,6 +359,8 @@ export class OvnDriver implements Driver {
     ]);
     const [selected] = (results[operations.length + 2]?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
     if (selected?.nb_cfg === undefined) throw new DriverError('unavailable', 'OVN did not tell the configuration');
+    // Otherwise somebody else wrote just before: that is still to be inherited.
+    if (generation === this.#generation) this.#generation = generation + 1;
     return selected.nb_cfg;
   }
 
@@ -374,6 +393,24 @@ export class OvnDriver implements Driver {
   /** What hosts owe, by VPC: for who must say that a change is not carried out everywhere. */
   owed(): readonly Owed[] {
     return this.#fences.owed();
+  }
+  inherit(owed: readonly Owed[]): Promise<void> {
+    return this.#serially(async () => {
+      await this.#ready();
+      // Whatever configuration it was that they owe, this one comes after it.
+      const number = this.#config();
+      for (const { vpcId, notFencedOn, notInstalledOn } of owed) {
+        this.#fences.owe([vpcId], number, new Set([...notFencedOn, ...notInstalledOn]));
+      }
+      await this.#fences.wait([], number, new Set(owed.flatMap(({ notFencedOn }) => notFencedOn)), true);
+    });
+  }
+  onOwedChange(listener: () => void): void {
+    this.#fences.onOwedChange(listener);
+  }
+  /** Of a host that was removed for good: nothing is owed by it any more. */
+  forgetHost(host: string): void {
+    this.#fences.forget(host);
   }
 
   /** Asks every connected host. A host that fails in between has its counts with the next reading. */

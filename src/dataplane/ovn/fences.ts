@@ -1,158 +1,237 @@
 /**
  * Which host has proven what. A change is over when every host that has an interface of a VPC it touched has installed it
- * and, where it took something away, has forgotten what it had decided before. A host that cannot be reached is named, not
- * waited for for ever; what it owes is remembered until it has caught up.
+ * and forgotten what it had decided before. A host that cannot be reached is named, not waited for for ever; what it owes
+ * is remembered until it has caught up.
  */
 import type { VpcId } from '../../model/ids.ts';
 import type { Owed } from '../driver.ts';
 import type { Hosts } from './hosts.ts';
 
-/** How long a change waits for the hosts, in milliseconds. */
+/** How long a change waits for hosts that can be asked, in milliseconds. */
 const defaultPatience = 5_000;
-/** How long for one that was behind already when the change came, or is not connected. */
-const shortPatience = 500;
-const retryPause = 200;
+/** How long for one that is not connected: its agent may just be starting again. */
+const defaultGrace = 500;
+/** Pauses between two tries of a host that refuses. */
+const firstPause = 100;
+const longestPause = 2_000;
 
-interface Debt {
-  readonly number: number;
-  readonly hosts: ReadonlySet<string>;
-  readonly cut: boolean;
+/** Whether something was taken away, or only added. */
+type Kind = 'cut' | 'add';
+const kinds = ['cut', 'add'] as const;
+type PerKind<T> = { readonly [K in Kind]: T };
+
+interface HostState {
+  /** The configuration that it has proven. */
+  proven: number;
+  /** What it is asked to prove. */
+  readonly target: { [K in Kind]: number };
+  /** What a change did not get from it in time, by VPC: the newest configuration of each. */
+  readonly debts: PerKind<Map<VpcId, number>>;
+  /** What it failed to prove in time last: until it has, nobody waits for it. */
+  late: number;
+  /** Which of the loops that ask it is the one that counts. */
+  turn: number;
+  asking: boolean;
 }
 
+const fresh = (): HostState => ({
+  proven: 0,
+  target: { cut: 0, add: 0 },
+  debts: { cut: new Map(), add: new Map() },
+  late: 0,
+  turn: 0,
+  asking: false,
+});
+const isLate = ({ late, proven }: HostState): boolean => proven < late;
+
 export class Fences {
-  readonly #hosts: Hosts;
+  readonly #hosts: Pick<Hosts, 'connected' | 'fence' | 'onConnected'>;
   readonly #patience: number;
-  /** What each host has proven: installed, and forgotten. */
-  readonly #installed = new Map<string, number>();
-  readonly #fenced = new Map<string, number>();
-  /** What each host is asked to prove, and whether it is being asked. */
-  readonly #targets = new Map<string, { number: number; cut: number }>();
-  readonly #asking = new Set<string>();
-  readonly #debts = new Map<string, Debt>();
-  #waiters: (() => void)[] = [];
+  readonly #grace: number;
+  readonly #states = new Map<string, HostState>();
+  readonly #waiters = new Set<() => void>();
+  readonly #listeners: (() => void)[] = [];
   #closed = false;
   count = 0;
   seconds = 0;
 
-  constructor(hosts: Hosts, patience = defaultPatience) {
+  /**
+   * @param patience milliseconds that a change waits for hosts that can be asked
+   * @param grace the same for one that is not connected
+   */
+  constructor(
+    hosts: Pick<Hosts, 'connected' | 'fence' | 'onConnected'>,
+    patience = defaultPatience,
+    grace = defaultGrace,
+  ) {
     this.#hosts = hosts;
     this.#patience = patience;
+    this.#grace = Math.min(grace, patience);
     hosts.onConnected((host) => {
-      // What it had proven is proven; its datapath may have begun anew, and then remembers nothing.
-      void this.#ask(host);
+      const state = this.#states.get(host);
+      if (state === undefined) return;
+      // A question that went out over the lost connection may never be answered.
+      state.asking = false;
+      void this.#ask(host, state);
     });
   }
 
-  #paid(host: string, { number, cut }: Debt): boolean {
-    return ((cut ? this.#fenced : this.#installed).get(host) ?? 0) >= number;
+  #state(host: string): HostState {
+    const state = this.#states.get(host) ?? fresh();
+    this.#states.set(host, state);
+    return state;
   }
-  #missing(debt: Debt): readonly string[] {
-    return [...debt.hosts].filter((host) => !this.#paid(host, debt));
+
+  /** Called after a change of what is owed. */
+  onOwedChange(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   /** A debt of which nobody waits for the end: what an earlier process may have left open. */
   owe(vpcIds: Iterable<VpcId>, number: number, hosts: ReadonlySet<string>): void {
-    for (const vpcId of vpcIds) this.#debts.set(`${vpcId} cut`, { number, hosts, cut: true });
-    this.#aim(number, hosts, true);
+    const vpcs = [...vpcIds];
+    for (const host of hosts) {
+      const state = this.#state(host);
+      if (state.proven < number) this.#record(state, vpcs, number, 'cut');
+    }
+    this.#aim(number, hosts, 'cut');
+    if (hosts.size > 0) this.#tell();
   }
 
-  #aim(number: number, hosts: ReadonlySet<string>, cut: boolean): void {
+  #record(state: HostState, vpcIds: readonly VpcId[], number: number, kind: Kind): void {
+    const debts = state.debts[kind];
+    for (const vpcId of vpcIds) debts.set(vpcId, Math.max(number, debts.get(vpcId) ?? 0));
+  }
+
+  #aim(number: number, hosts: Iterable<string>, kind: Kind): void {
     for (const host of hosts) {
-      const target = this.#targets.get(host) ?? { number: 0, cut: 0 };
-      target.number = Math.max(target.number, number);
-      if (cut) target.cut = Math.max(target.cut, number);
-      this.#targets.set(host, target);
-      void this.#ask(host);
+      const state = this.#state(host);
+      state.target[kind] = Math.max(state.target[kind], number);
+      void this.#ask(host, state);
     }
   }
 
   /**
-   * Resolves when the hosts have proven it, or patience is at its end.
+   * Resolves when the hosts have proven it, or patience is at its end; then `owed` names those that have not.
    * @param number the configuration (`nb_cfg`)
    * @param cut whether it takes something away
    */
   async wait(vpcIds: Iterable<VpcId>, number: number, hosts: ReadonlySet<string>, cut: boolean): Promise<void> {
     const began = performance.now();
-    const behind = new Set([...this.#debts.values()].flatMap((debt) => this.#missing(debt)));
-    const debt: Debt = { number, hosts, cut };
-    for (const vpcId of vpcIds) {
-      const key = `${vpcId} ${cut ? 'cut' : 'add'}`;
-      const before = this.#debts.get(key);
-      const open = before === undefined ? [] : this.#missing(before);
-      this.#debts.set(key, { ...debt, hosts: new Set([...hosts, ...open]) });
-    }
-    this.#aim(number, hosts, cut);
-    for (;;) {
-      const missing = this.#missing(debt);
-      if (missing.length === 0) break;
+    const kind = cut ? 'cut' : 'add';
+    this.#aim(number, hosts, kind);
+    // A host that is removed meanwhile has no state any more, and owes nothing.
+    const missing = (): readonly (readonly [string, HostState])[] =>
+      [...hosts].flatMap((host) => {
+        const state = this.#states.get(host);
+        return state === undefined || state.proven >= number ? [] : [[host, state] as const];
+      });
+    while (!this.#closed) {
       const connected = this.#hosts.connected();
-      const late = missing.every((host) => behind.has(host) || !connected.has(host));
-      const left = began + (late ? Math.min(shortPatience, this.#patience) : this.#patience) - performance.now();
+      const patiences = missing().map(([host, state]) => {
+        if (isLate(state)) return 0;
+        return connected.has(host) ? this.#patience : this.#grace;
+      });
+      const left = began + Math.max(0, ...patiences) - performance.now();
       if (left <= 0) break;
       await this.#progress(left);
     }
+    const still = missing();
+    const vpcs = [...vpcIds];
+    for (const [, state] of still) {
+      this.#record(state, vpcs, number, kind);
+      // The first number that it failed at stands: else one that follows slowly would be late for ever.
+      if (!isLate(state)) state.late = number;
+    }
     this.count++;
     this.seconds += (performance.now() - began) / 1000;
+    if (still.length > 0) this.#tell();
   }
 
   #progress(patience: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, patience);
-      this.#waiters.push(() => {
+      const done = (): void => {
         clearTimeout(timer);
+        this.#waiters.delete(done);
         resolve();
-      });
+      };
+      const timer = setTimeout(done, patience);
+      this.#waiters.add(done);
     });
+  }
+  #wake(): void {
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
   }
 
   /** Asks a host until it has proven all that it shall; ends when it is away. */
-  async #ask(host: string): Promise<void> {
-    if (this.#asking.has(host)) return;
-    this.#asking.add(host);
-    try {
-      for (;;) {
-        const target = this.#targets.get(host);
-        if (this.#closed || target === undefined || !this.#hosts.connected().has(host)) return;
-        const cut = (this.#fenced.get(host) ?? 0) < target.cut;
-        if (!cut && (this.#installed.get(host) ?? 0) >= target.number) return;
-        try {
-          const proven = await this.#hosts.fence(host, cut ? target.cut : target.number, cut);
-          this.#installed.set(host, Math.max(proven, this.#installed.get(host) ?? 0));
-          if (cut) this.#fenced.set(host, Math.max(proven, this.#fenced.get(host) ?? 0));
-        } catch {
-          await new Promise((resolve) => setTimeout(resolve, retryPause));
-        }
-        const waiters = this.#waiters;
-        this.#waiters = [];
-        for (const waiter of waiters) waiter();
+  async #ask(host: string, state: HostState): Promise<void> {
+    if (state.asking) return;
+    state.asking = true;
+    const turn = ++state.turn;
+    const mine = (): boolean => !this.#closed && state.turn === turn && this.#states.get(host) === state;
+    let pause = firstPause;
+    while (mine() && this.#hosts.connected().has(host)) {
+      const { cut, add } = state.target;
+      const target = Math.max(cut, add);
+      if (state.proven >= target) break;
+      try {
+        this.#prove(state, await this.#hosts.fence(host, target, cut > state.proven));
+        pause = firstPause;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, pause).unref());
+        pause = Math.min(longestPause, pause * 2);
       }
-    } finally {
-      this.#asking.delete(host);
     }
+    if (state.turn === turn) state.asking = false;
   }
 
-  /** What hosts still owe, by VPC. */
-  owed(): readonly Owed[] {
-    const owed = new Map<VpcId, { cut: readonly string[]; add: readonly string[] }>();
-    for (const [key, debt] of this.#debts) {
-      const missing = this.#missing(debt);
-      if (missing.length === 0) {
-        this.#debts.delete(key);
-        continue;
+  #prove(state: HostState, number: number): void {
+    state.proven = Math.max(state.proven, number);
+    let paid = false;
+    for (const kind of kinds) {
+      for (const [vpcId, debt] of state.debts[kind]) {
+        if (debt <= state.proven) paid = state.debts[kind].delete(vpcId) || paid;
       }
-      const vpcId = key.slice(0, key.indexOf(' ')) as VpcId;
-      const of = owed.get(vpcId) ?? { cut: [], add: [] };
-      owed.set(vpcId, debt.cut ? { ...of, cut: missing } : { ...of, add: missing });
     }
-    return [...owed].map(([vpcId, { cut, add }]) => ({
-      vpcId,
-      notFencedOn: [...cut].sort(),
-      notInstalledOn: add.filter((host) => !cut.includes(host)).sort(),
-    }));
+    this.#wake();
+    if (paid) this.#tell();
+  }
+
+  /** Of a host that was removed: it owes nothing any more, and nobody waits for it. */
+  forget(host: string): void {
+    const state = this.#states.get(host);
+    if (state === undefined) return;
+    this.#states.delete(host);
+    this.#wake();
+    if (kinds.some((kind) => state.debts[kind].size > 0)) this.#tell();
+  }
+
+  /** What hosts still owe, by VPC. A change that is still waited for is not owed yet. */
+  owed(): readonly Owed[] {
+    const owed = new Map<VpcId, PerKind<string[]>>();
+    for (const [host, { debts }] of [...this.#states].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      for (const kind of kinds) {
+        for (const vpcId of debts[kind].keys()) {
+          const of = owed.get(vpcId) ?? { cut: [], add: [] };
+          owed.set(vpcId, of);
+          of[kind].push(host);
+        }
+      }
+    }
+    return [...owed]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([vpcId, { cut, add }]) => ({
+        vpcId,
+        notFencedOn: cut,
+        notInstalledOn: add.filter((host) => !cut.includes(host)),
+      }));
   }
 
   close(): void {
     this.#closed = true;
-    for (const waiter of this.#waiters) waiter();
+    this.#wake();
   }
 }

@@ -3,18 +3,17 @@
  * each half, and puts workloads on the integration bridge. Speaks only to the daemons of its own host.
  */
 import { execFile } from 'node:child_process';
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual, promisify } from 'node:util';
-import * as link from '../../kernel/link.ts';
-import { Netlink } from '../../kernel/netlink.ts';
-import { inside } from '../../kernel/netns.ts';
 import type { PortId } from '../../model/ids.ts';
-import { familyOf } from '../../model/ip.ts';
-import { gatewayMac, type InterfaceSpec } from '../../model/network-spec.ts';
+import type { InterfaceSpec } from '../../model/network-spec.ts';
 import { type AttachmentFact, type AttachRequest, DriverError } from '../driver.ts';
-import { changeAddresses, configure, openTarget, targetText } from '../workload-end.ts';
+import { targetText } from '../workload-end.ts';
+import { Barrier } from './barrier.ts';
 import { askDaemon } from './control-socket.ts';
+import { HostPairs, pairName } from './host-pair.ts';
 import type { HostReading, MeterRequest } from './hosts.ts';
 import { flowCounts, MeterLedger } from './meter-ledger.ts';
 import { Ovsdb } from './ovsdb.ts';
@@ -38,10 +37,6 @@ const bridge = 'br-int';
 const numberKey = 'ovn-nb-cfg';
 const portKey = 'isthmus:port';
 const noteKey = 'isthmus:note';
-/** With more cached decisions than this, forgetting all of them at once is dearer than two rounds of revalidation. */
-const manyFlows = 50_000;
-/** A purge sends every flow of every tenant through the slow path once: not more often than this, in milliseconds. */
-const purgePause = 1_000;
 const daemonPatience = 10_000;
 
 const run = promisify(execFile);
@@ -58,19 +53,33 @@ export class OvsHost {
   readonly #directory: string;
   readonly #database: Ovsdb;
   readonly #ledger: MeterLedger;
+  readonly #pairs: HostPairs;
+  readonly #barrier: Barrier;
   readonly #listeners: ((fact: AttachmentFact) => void)[] = [];
   readonly #detachedListeners: ((portId: PortId) => void)[] = [];
-  readonly #told = new Map<PortId, string>();
-  #proven = 0;
-  #lastPurge = 0;
-  #barrier: Promise<number> | null = null;
+  readonly #told = new Map<PortId, AttachmentFact>();
+  /** Those that are being taken off. */
+  readonly #leaving = new Set<PortId>();
+  /** Called after each change of the copy. */
+  readonly #waiters = new Set<() => void>();
+  /** Ports that are on the bridge; and whether one left since everything was forgotten last. */
+  #present: ReadonlySet<string> = new Set();
+  #left = true;
   #reading: Promise<unknown> = Promise.resolve();
+  #moving: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   constructor(options: OvsHostOptions) {
     this.#options = options;
     this.#directory = options.runDirectory ?? '/run/openvswitch';
     this.#ledger = new MeterLedger(join(options.stateDirectory, 'counts.json'));
+    this.#pairs = new HostPairs(options.installationId, options.namespace);
+    this.#barrier = new Barrier({
+      installed: () => this.installed,
+      ask: async (method) => askDaemon(this.#controlSocket(), method, [], daemonPatience),
+      now: () => performance.now(),
+      pause: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+    });
     this.#database = new Ovsdb({
       remotes: [`unix:${join(this.#directory, 'db.sock')}`],
       database: 'Open_vSwitch',
@@ -101,55 +110,35 @@ export class OvsHost {
     return Number(idsOf(this.#bridge())[numberKey] ?? 0);
   }
 
-  /** See `Hosts.fence`. Rejects when the local daemons do not answer. */
-  async fence(number: number, cut: boolean): Promise<number> {
-    await this.#reaches(number);
-    if (!cut) return this.installed;
-    while (this.#proven < number) {
-      // One barrier covers all that was installed when it began.
-      this.#barrier ??= this.#forget().finally(() => {
-        this.#barrier = null;
-      });
-      await this.#barrier;
-    }
-    return this.#proven;
+  /**
+   * See `Hosts.fence`. Rejects when the local daemons do not answer. Additions need the barrier as well: the datapath may
+   * remember that it dropped a packet that may pass now.
+   */
+  async fence(number: number): Promise<number> {
+    await this.#until(() => this.installed >= number);
+    return this.#barrier.prove(number);
   }
-
-  async #reaches(number: number): Promise<void> {
-    while (this.installed < number) {
-      if (this.#closed) throw new DriverError('unavailable', 'the agent is stopping');
-      await this.#change(1000);
-    }
-  }
-  /** Resolves with the next change of the local database, or after so many milliseconds. */
-  #change(patience: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
+  /** Waits until the copy of the local database is so. @param patience milliseconds @throws DriverError */
+  #until(holds: () => boolean, patience?: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
+      const look = (): void => {
+        const over = holds();
+        if (!over && !this.#closed) return;
         clearTimeout(timer);
-        this.#database.off('changed', done);
-        resolve();
+        this.#waiters.delete(look);
+        if (over) resolve();
+        else reject(new DriverError('unavailable', 'the agent is stopping'));
       };
-      const timer = setTimeout(done, patience);
-      this.#database.on('changed', done);
+      this.#waiters.add(look);
+      if (patience !== undefined) {
+        timer = setTimeout(() => {
+          this.#waiters.delete(look);
+          reject(new DriverError('unavailable', 'Open vSwitch does not follow its database: does ovs-vswitchd run?'));
+        }, patience);
+      }
+      look();
     });
-  }
-
-  /** Makes the datapath decide everything anew. @returns the configuration for which it does */
-  async #forget(): Promise<number> {
-    const number = this.installed;
-    const socket = this.#controlSocket();
-    const cached = /\(current (\d+)\)/.exec(await askDaemon(socket, 'upcall/show', [], daemonPatience));
-    const soon = performance.now() - this.#lastPurge < purgePause && this.#lastPurge !== 0;
-    if (soon || Number(cached?.[1] ?? 0) > manyFlows) {
-      // The first may only end a round that began before the change.
-      await askDaemon(socket, 'revalidator/wait', [], daemonPatience);
-      await askDaemon(socket, 'revalidator/wait', [], daemonPatience);
-    } else {
-      this.#lastPurge = performance.now();
-      await askDaemon(socket, 'revalidator/purge', [], daemonPatience);
-    }
-    this.#proven = Math.max(this.#proven, number);
-    return number;
   }
   #controlSocket(): string {
     const pid = readFileSync(join(this.#directory, 'ovs-vswitchd.pid'), 'utf8').trim();
@@ -164,7 +153,9 @@ export class OvsHost {
         timeout: daemonPatience,
         maxBuffer: 256 * 1024 * 1024,
       });
-      return this.#ledger.read(request, flowCounts(stdout));
+      const reading = this.#ledger.read(request, flowCounts(stdout), uptime());
+      await this.#ledger.save();
+      return reading;
     });
     this.#reading = read.catch(() => {});
     return read;
@@ -180,175 +171,151 @@ export class OvsHost {
   attachments(): readonly AttachmentFact[] {
     return [...this.#ours()].map(([portId, row]) => factOf(portId, row)).sort((a, b) => (a.portId < b.portId ? -1 : 1));
   }
-  /** Called with attachments that came, changed or lost their device. */
+  /** Called with attachments that came, changed, lost their device or were taken off by other hands. */
   onAttachment(listener: (fact: AttachmentFact) => void): void {
     this.#listeners.push(listener);
   }
-  /** Called when the workload of an interface was taken off, by whomever. */
+  /** Called with the interface when its workload was taken off. */
   onDetached(listener: (portId: PortId) => void): void {
     this.#detachedListeners.push(listener);
   }
   #look(): void {
-    if (!this.#database.connected) return;
-    const facts = this.attachments();
-    const there = new Set(facts.map(({ portId }) => portId));
-    for (const portId of this.#told.keys()) {
-      if (there.has(portId)) continue;
+    const present = new Set(
+      [...this.#database.rows('Interface').values()].filter(isPresent).map(({ name }) => String(name)),
+    );
+    if ([...this.#present].some((name) => !present.has(name))) this.#left = true;
+    this.#present = present;
+    const now = new Map(this.attachments().map((fact) => [fact.portId, fact]));
+    for (const [portId, fact] of this.#told) {
+      if (now.has(portId)) continue;
       this.#told.delete(portId);
-      for (const listener of this.#detachedListeners) listener(portId);
+      const ours = this.#leaving.has(portId) || fact.state === 'vanished';
+      if (!ours) this.#tell({ ...fact, state: 'vanished', up: null });
+      else for (const listener of this.#detachedListeners) listener(portId);
     }
-    for (const fact of facts) {
-      const text = JSON.stringify(fact);
-      if (this.#told.get(fact.portId) === text) continue;
-      this.#told.set(fact.portId, text);
-      for (const listener of this.#listeners) listener(fact);
+    for (const [portId, fact] of now) {
+      if (this.#leaving.has(portId) || isDeepStrictEqual(this.#told.get(portId), fact)) continue;
+      this.#told.set(portId, fact);
+      this.#tell(fact);
     }
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+  #tell(fact: AttachmentFact): void {
+    for (const listener of this.#listeners) listener(fact);
   }
 
-  #inHost<T>(work: () => T): T {
-    const { namespace } = this.#options;
-    if (namespace === undefined) return work();
-    const fd = openSync(`/run/netns/${namespace}`, 'r');
-    try {
-      return inside(fd, work);
-    } finally {
-      closeSync(fd);
-    }
+  /** One after the other: two that want the same interface must see each other. */
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    const moved = this.#moving.then(work, work);
+    this.#moving = moved.catch(() => {});
+    return moved;
   }
 
   /** Puts a workload on the bridge. @param spec of the interface, as the region has it @throws DriverError */
-  async attach(request: AttachRequest, spec: InterfaceSpec): Promise<AttachmentFact> {
+  attach(request: AttachRequest, spec: InterfaceSpec): Promise<AttachmentFact> {
+    return this.#serially(() => this.#attach(request, spec));
+  }
+  async #attach(request: AttachRequest, spec: InterfaceSpec): Promise<AttachmentFact> {
     const { portId, target, device = 'eth0', mtu = this.#options.mtu } = request;
     const there = this.#ours().get(portId);
     if (there !== undefined && factOf(portId, there).state === 'attached') {
       throw new DriverError('already-attached', `${portId} is attached to ${factOf(portId, there).target}`);
     }
-    if (!/^[A-Za-z0-9_.-]{1,15}$/.test(device)) throw new DriverError('kernel', `'${device}' is not a device name`);
+    if (!/^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}$/.test(device)) {
+      throw new DriverError('kernel', `'${device}' is not a device name`);
+    }
     if (!Number.isInteger(mtu) || mtu < 1280 || mtu > this.#options.mtu) {
       throw new DriverError('kernel', `MTU ${mtu} is not in 1280–${this.#options.mtu}: more does not fit the tunnels`);
     }
-    if (there !== undefined) await this.detach(portId);
-    const name = nameOf(portId);
-    const text = targetText(target);
-    const workload = openTarget(target);
-    try {
-      if (this.#inHost(() => fstatSync(workload).ino === inodeOfOwn())) {
-        throw new DriverError('no-such-target', `${text} is the namespace of the host itself: name the workload's`);
-      }
-      this.#makePair(name, { workload, device, mtu, spec, text });
-      if (this.#bridge()?.['datapath_type'] === 'netdev') await this.#finishFrames(name, target, device);
-    } catch (error) {
-      this.#deletePair(name);
-      throw error;
-    } finally {
-      closeSync(workload);
+    const datapath = this.#bridge()?.['datapath_type'];
+    if (datapath === undefined) {
+      throw new DriverError('unavailable', `this host has no bridge ${bridge} yet: does ovn-controller run?`);
     }
-    const note: Note = { device, mtu, target: text, spec };
+    const workload = this.#pairs.open(target, device);
+    try {
+      if (there !== undefined) await this.#detach([portId]);
+      this.#pairs.make(workload, spec, mtu);
+      try {
+        if (datapath === 'netdev') await this.#pairs.sendWholeFrames(workload, portId);
+        await this.#plug(portId, { device, mtu, target: targetText(target), spec });
+        this.#pairs.raise(workload, spec);
+      } catch (error) {
+        await this.#vsctl('--no-wait', '--if-exists', 'del-port', bridge, pairName(portId)).catch(() => {});
+        this.#pairs.delete(portId);
+        throw error;
+      }
+    } finally {
+      closeSync(workload.namespace);
+    }
+    return { portId, state: 'attached', target: targetText(target), device, mtu, up: true };
+  }
+  async #plug(portId: PortId, note: Note): Promise<void> {
+    const name = pairName(portId);
     const ids = { 'iface-id': portId, [ownerKey]: this.#options.installationId, [portKey]: portId };
-    try {
-      await this.#vsctl(
-        ...['--may-exist', 'add-port', bridge, name, '--', 'set', 'Interface', name],
-        ...Object.entries(ids).map(([key, value]) => `external_ids:"${key}"="${value}"`),
-        `external_ids:"${noteKey}"=${JSON.stringify(JSON.stringify(note))}`,
-      );
-    } catch (error) {
-      this.#deletePair(name);
-      throw error;
-    }
-    return { portId, state: 'attached', target: text, device, mtu, up: true };
-  }
-
-  #makePair(
-    name: string,
-    of: {
-      readonly workload: number;
-      readonly device: string;
-      readonly mtu: number;
-      readonly spec: InterfaceSpec;
-      readonly text: string;
-    },
-  ): void {
-    const host = this.#inHost(() => new Netlink());
-    const net = inside(of.workload, () => new Netlink());
-    try {
-      if (link.linkNamed(net, of.device) !== undefined) {
-        throw new DriverError('device-exists', `${of.text} already has a device ${of.device}: name another`);
-      }
-      const far = { name: of.device, mac: of.spec.mac, mtu: of.mtu, namespace: of.workload };
-      link.createPair(host, { name, mac: gatewayMac, mtu: of.mtu }, far);
-      const near = link.linkNamed(host, name);
-      if (near === undefined) throw new DriverError('kernel', `device ${name} is gone as soon as it was made`);
-      link.setAlias(host, near.ifindex, `isthmus:${this.#options.installationId}:${of.spec.id}`);
-      link.setSilent(host, near.ifindex);
-      link.setUp(host, near.ifindex);
-      configure(net, of.device, of.spec);
-      link.settle(host, near.ifindex);
-      const eth = link.linkNamed(net, of.device);
-      for (const { gateway } of of.spec.addresses) {
-        // Who answers for an IPv6 gateway is ovn-controller: without this the workload would depend on its life.
-        if (eth !== undefined && familyOf(gateway) === 6) link.addNeighbour(net, eth.ifindex, gateway, gatewayMac);
-      }
-    } finally {
-      net.close();
-      host.close();
-    }
-  }
-  /** The datapath in user space forwards frames as they are: no checksum and no segment may be left for a device. */
-  async #finishFrames(name: string, target: AttachRequest['target'], device: string): Promise<void> {
-    const off = ['tx', 'off', 'gso', 'off', 'tso', 'off', 'gro', 'off'];
-    const { namespace } = this.#options;
-    const here = namespace === undefined ? [] : ['nsenter', `--net=/run/netns/${namespace}`];
-    const there = target.kind === 'netns' ? `--net=/run/netns/${target.name}` : `--net=/proc/${target.pid}/ns/net`;
-    for (const [program = '', ...args] of [
-      [...here, 'ethtool', '-K', name, ...off],
-      ['nsenter', there, 'ethtool', '-K', device, ...off],
-    ]) {
-      await run(program, args, { timeout: daemonPatience });
-    }
-  }
-  #deletePair(name: string): void {
-    const host = this.#inHost(() => new Netlink());
-    try {
-      const near = link.linkNamed(host, name);
-      if (near !== undefined) link.deleteLink(host, near.ifindex);
-    } finally {
-      host.close();
-    }
+    await this.#vsctl(
+      ...['--may-exist', 'add-port', bridge, name, '--', 'set', 'Interface', name],
+      ...Object.entries(ids).map(([key, value]) => `external_ids:"${key}"="${value}"`),
+      noteArgument(note),
+    );
+    await this.#until(() => {
+      const row = this.#ours().get(portId);
+      return row !== undefined && isPresent(row);
+    }, daemonPatience);
+    if (this.#left) await this.#forget();
   }
 
   /** Resolves once OVN carries what an interface sends and receives. @returns whether it does within that patience */
-  async carried(portId: PortId, patience: number): Promise<boolean> {
-    const done = (): boolean => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true';
-    for (const end = performance.now() + patience; !done(); ) {
-      if (this.#closed || performance.now() > end) return false;
-      await this.#change(Math.min(500, end - performance.now()));
-    }
-    return true;
+  carried(portId: PortId, patience: number): Promise<boolean> {
+    return this.#until(() => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true', patience).then(
+      () => true,
+      () => false,
+    );
   }
 
-  /** @throws DriverError */
-  async detach(portId: PortId): Promise<void> {
-    if (!this.#ours().has(portId)) throw new DriverError('not-attached', `${portId} is not attached on this host`);
-    await this.#vsctl('--if-exists', 'del-port', bridge, nameOf(portId));
-    this.#deletePair(nameOf(portId));
-    await askDaemon(this.#controlSocket(), 'revalidator/purge', [], daemonPatience);
+  /** Takes a workload off the bridge. Its device is gone then, and with it every way to it. @throws DriverError */
+  detach(portId: PortId): Promise<void> {
+    return this.#serially(async () => {
+      if (!this.#ours().has(portId)) throw new DriverError('not-attached', `${portId} is not attached on this host`);
+      await this.#detach([portId]);
+    });
+  }
+  async #detach(portIds: readonly PortId[]): Promise<void> {
+    try {
+      for (const portId of portIds) {
+        this.#leaving.add(portId);
+        await this.#vsctl('--if-exists', 'del-port', bridge, pairName(portId));
+        this.#pairs.delete(portId);
+      }
+      await this.#until(() => portIds.every((portId) => !this.#ours().has(portId)), daemonPatience);
+    } finally {
+      this.#leaving.clear();
+      this.#look();
+    }
+    if (portIds.length > 0) await this.#forget();
+  }
+  /**
+   * The datapath numbers its ports, and takes the number of one that left for the next that comes: what was decided for
+   * the one must not be carried to the other.
+   */
+  async #forget(): Promise<void> {
+    this.#left = false;
+    try {
+      await this.#barrier.forget();
+    } catch (error) {
+      this.#left = true;
+      throw error;
+    }
   }
 
   /** Tells an attached workload of its new addresses. */
-  async follow(spec: InterfaceSpec): Promise<void> {
-    const row = this.#ours().get(spec.id);
-    const note = row === undefined ? undefined : noteOf(row);
-    if (note === undefined || isDeepStrictEqual(note.spec, spec)) return;
-    const host = this.#inHost(() => new Netlink());
-    try {
-      const near = link.linkNamed(host, nameOf(spec.id));
-      if (near === undefined) return;
-      changeAddresses(near, note.target, note.spec, spec);
-    } finally {
-      host.close();
-    }
-    const text = JSON.stringify(JSON.stringify({ ...note, spec }));
-    await this.#vsctl('set', 'Interface', nameOf(spec.id), `external_ids:"${noteKey}"=${text}`);
+  follow(spec: InterfaceSpec): Promise<void> {
+    return this.#serially(async () => {
+      const row = this.#ours().get(spec.id);
+      const note = row === undefined ? undefined : noteOf(row);
+      if (note === undefined || isDeepStrictEqual(note.spec, spec)) return;
+      this.#pairs.follow(note.target, note.spec, spec);
+      await this.#vsctl('set', 'Interface', pairName(spec.id), noteArgument({ ...note, spec }));
+    });
   }
 
   async #vsctl(...args: readonly string[]): Promise<void> {
@@ -362,29 +329,22 @@ export class OvsHost {
   }
 
   /** Takes every workload of this installation off the bridge. */
-  async purge(): Promise<void> {
-    for (const portId of this.#ours().keys()) await this.detach(portId);
+  purge(): Promise<void> {
+    return this.#serially(() => this.#detach([...this.#ours().keys()]));
   }
 
   close(): void {
     this.#closed = true;
-    this.#database.emit('changed');
+    for (const waiter of [...this.#waiters]) waiter();
     this.#database.close();
   }
 }
 
-const nameOf = (portId: PortId): string => `i${portId.slice(-10)}`;
+const noteArgument = (note: Note): string => `external_ids:"${noteKey}"=${JSON.stringify(JSON.stringify(note))}`;
+/** Whether a port has its device: without one it has the number -1, or none yet. */
+const isPresent = (row: Row): boolean => ((row['ofport'] ?? []) as readonly number[]).some((number) => number > 0);
 const idsOf = (row: Row | undefined): { readonly [key: string]: string } =>
   (row?.['external_ids'] ?? {}) as { readonly [key: string]: string };
-const inodeOfOwn = (): number => {
-  const fd = openSync('/proc/thread-self/ns/net', 'r');
-  try {
-    return fstatSync(fd).ino;
-  } finally {
-    closeSync(fd);
-  }
-};
-
 function noteOf(row: Row): Note | undefined {
   try {
     return JSON.parse(idsOf(row)[noteKey] ?? '') as Note;

@@ -24,8 +24,9 @@ export interface Hosts {
   /** Names of the hosts that can be asked now: the chassis names that OVN knows them by. */
   connected(): ReadonlySet<string>;
   /**
-   * Resolves once the host has installed this configuration (`nb_cfg`).
-   * @param cut also that nothing decided before it is remembered in the host's datapath
+   * Resolves once the host has installed this configuration (`nb_cfg`), and nothing decided before it is remembered in
+   * its datapath.
+   * @param cut whether something was taken away
    * @returns the configuration that is proven, this one or a later one
    * @throws when the host cannot be asked any more
    */
@@ -40,7 +41,7 @@ export interface Hosts {
   release(host: string, portId: PortId): Promise<void>;
   onConnected(listener: (host: string) => void): void;
   onAttachment(listener: (fact: AttachmentFact) => void): void;
-  /** Called when the workload was taken off an interface. */
+  /** Called when a host says that an interface has no workload there any more. */
   onDetached(listener: (portId: PortId) => void): void;
   close(): Promise<void>;
 }

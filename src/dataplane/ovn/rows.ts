@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { HalfId, RouteTableId, VpcId } from '../../model/ids.ts';
-import { type Address, addressOf, bitsOf, familyOf, type Prefix } from '../../model/ip.ts';
+import { type Address, addressOf, bitsOf, contains, familyOf, type Prefix } from '../../model/ip.ts';
 import {
   gatewayMac,
   type HalfSpec,
@@ -184,14 +184,16 @@ function joined({ spec, remote }: RowsInput): readonly HalfSpec[] {
   });
 }
 
-/** The prefixes that are a VPC's own. */
-export const localOf = ({ routeTables }: VpcSpec): readonly Prefix[] => [
-  ...new Set(
-    routeTables.flatMap(({ routes }) =>
+/** The prefixes that are a VPC's own: what is local, and its subnets where they are not in that. */
+export function rangesOf(spec: VpcSpec): readonly Prefix[] {
+  const local = new Set(
+    spec.routeTables.flatMap(({ routes }) =>
       routes.filter(({ target }) => target.kind === 'local').map(({ destination }) => destination),
     ),
-  ),
-];
+  );
+  const subnets = segmentsOf(spec).flatMap(({ prefixes }) => prefixes);
+  return [...new Set([...local, ...subnets.filter((subnet) => ![...local].some((wide) => contains(wide, subnet)))])];
+}
 
 export const peerPortOf = (vpcId: VpcId, half: HalfId): string => `pcx-${vpcId}-${half}`;
 export const safeName = (text: string): string => text.replaceAll('-', '_');
@@ -402,13 +404,13 @@ function guard({ spec, remote }: RowsInput, peers: readonly HalfSpec[], ports: r
   const name = safeName(vpcId);
   const theirs = peers.flatMap(({ remoteVpcId }) => {
     const vpc = remote(remoteVpcId);
-    return vpc === undefined ? [] : localOf(vpc);
+    return vpc === undefined ? [] : rangesOf(vpc);
   });
   const set = (what: string, family: 4 | 6, prefixes: readonly Prefix[]): void => {
     const addresses = ofFamily(family, prefixes);
     put('Address_Set', `${vpcId}|${what}|${family}`, { name: `${what}_${name}_${family}`, addresses });
   };
-  for (const family of [4, 6] as const) set('reach', family, [...localOf(spec), ...theirs, 'fe80::/10' as Prefix]);
+  for (const family of [4, 6] as const) set('reach', family, [...rangesOf(spec), ...theirs, 'fe80::/10' as Prefix]);
   const acl = (direction: 'to-lport' | 'from-lport', priority: number, of: string, match: string, action: string) =>
     put('ACL', `${vpcId}|${direction}|${priority}|${of}`, { direction, priority, match, action });
   const appliances = spec.interfaces.filter(({ sanityCheck }) => !sanityCheck);

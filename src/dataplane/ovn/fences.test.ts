@@ -1,0 +1,273 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { VpcId } from '../../model/ids.ts';
+import { Fences } from './fences.ts';
+
+const red = 'vpc-red0000000' as VpcId;
+const blue = 'vpc-blue000000' as VpcId;
+const hour = 3_600_000;
+
+interface Question {
+  readonly host: string;
+  readonly number: number;
+  readonly cut: boolean;
+  /** @param number what it has proven; the number that it was asked for by default */
+  readonly answer: (number?: number) => void;
+  readonly refuse: () => void;
+}
+
+/** Hosts that answer when the test says so. */
+class AskedHosts {
+  readonly up: Set<string>;
+  readonly questions: Question[] = [];
+  readonly #listeners: ((host: string) => void)[] = [];
+  constructor(...up: readonly string[]) {
+    this.up = new Set(up);
+  }
+  connected(): ReadonlySet<string> {
+    return this.up;
+  }
+  fence(host: string, number: number, cut: boolean): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const answer = (proven = number): void => resolve(proven);
+      this.questions.push({ host, number, cut, answer, refuse: () => reject(new Error('no')) });
+    });
+  }
+  onConnected(listener: (host: string) => void): void {
+    this.#listeners.push(listener);
+  }
+  connect(host: string): void {
+    this.up.add(host);
+    for (const listener of this.#listeners) listener(host);
+  }
+  /** The newest question that a host was asked. */
+  asked(host: string): Question {
+    const found = this.questions.findLast((question) => question.host === host);
+    assert.ok(found, `${host} was asked nothing`);
+    return found;
+  }
+}
+
+const turns = async (): Promise<void> => {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+};
+/** Whether a promise is settled by now. */
+async function isDone(promise: Promise<unknown>): Promise<boolean> {
+  let done = false;
+  void promise.then(() => {
+    done = true;
+  });
+  await turns();
+  return done;
+}
+function make(t: TestContext, hosts: AskedHosts, patience = hour, grace = 5): Fences {
+  const fences = new Fences(hosts, patience, grace);
+  t.after(() => fences.close());
+  return fences;
+}
+const set = (...hosts: readonly string[]): ReadonlySet<string> => new Set(hosts);
+
+test('a change is over when each of its hosts has proven it, and no other is asked', async (t) => {
+  const hosts = new AskedHosts('h1', 'h2', 'h3');
+  const fences = make(t, hosts);
+  const over = fences.wait([red], 7, set('h1', 'h2'), true);
+  assert.deepEqual(
+    hosts.questions.map(({ host, number, cut }) => [host, number, cut]),
+    [
+      ['h1', 7, true],
+      ['h2', 7, true],
+    ],
+  );
+  hosts.asked('h1').answer();
+  assert.equal(await isDone(over), false);
+  assert.deepEqual(fences.owed(), [], 'what is waited for is not owed yet');
+  hosts.asked('h2').answer();
+  await over;
+  assert.deepEqual(fences.owed(), []);
+  assert.equal(fences.count, 1);
+});
+
+test('what is proven is not asked again, whatever kind of change it was', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  const added = fences.wait([red], 3, set('h1'), false);
+  assert.equal(hosts.asked('h1').cut, false);
+  hosts.asked('h1').answer(9);
+  await added;
+  await fences.wait([red], 9, set('h1'), true);
+  assert.equal(hosts.questions.length, 1);
+});
+
+test('many changes meanwhile cost one more question', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  const all = [1, 2, 3, 4, 5].map((number) => fences.wait([red], number, set('h1'), true));
+  hosts.asked('h1').answer(1);
+  await turns();
+  assert.deepEqual(
+    hosts.questions.map(({ number }) => number),
+    [1, 5],
+  );
+  hosts.asked('h1').answer();
+  await Promise.all(all);
+});
+
+test('a host that is away is named, asked when it is back, and named no more when it has proven', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  let told = 0;
+  fences.onOwedChange(() => told++);
+  const over = fences.wait([red, blue], 4, set('h1', 'h3'), true);
+  hosts.asked('h1').answer();
+  await over;
+  assert.deepEqual(fences.owed(), [
+    { vpcId: blue, notFencedOn: ['h3'], notInstalledOn: [] },
+    { vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] },
+  ]);
+  assert.equal(told, 1);
+  hosts.connect('h3');
+  assert.deepEqual([hosts.asked('h3').number, hosts.asked('h3').cut], [4, true]);
+  hosts.asked('h3').answer();
+  await turns();
+  assert.deepEqual(fences.owed(), []);
+  assert.equal(told, 2);
+});
+
+test('a debt is paid by the number it was made with, also when newer ones follow', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  await fences.wait([red], 4, set('h3'), true);
+  await fences.wait([blue], 6, set('h3'), true);
+  // A later change of red concerns other hosts only: h3 still owes the earlier one, and no more.
+  const later = fences.wait([red], 8, set('h1'), true);
+  hosts.asked('h1').answer();
+  await later;
+  hosts.connect('h3');
+  hosts.asked('h3').answer(5);
+  await turns();
+  assert.deepEqual(fences.owed(), [{ vpcId: blue, notFencedOn: ['h3'], notInstalledOn: [] }]);
+  hosts.asked('h3').answer(6);
+  await turns();
+  assert.deepEqual(fences.owed(), []);
+});
+
+test('what was only added is owed as not installed, and not twice', async (t) => {
+  const hosts = new AskedHosts();
+  const fences = make(t, hosts);
+  await fences.wait([red], 4, set('h3'), false);
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: [], notInstalledOn: ['h3'] }]);
+  await fences.wait([red], 5, set('h3'), true);
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
+});
+
+test('a host that was late holds no further reply until it has proven what it was late with', async (t) => {
+  const hosts = new AskedHosts();
+  const fences = make(t, hosts);
+  await fences.wait([red], 4, set('h3'), true);
+  hosts.connect('h3');
+  // It is connected now and does not answer: patience is an hour, and nobody has it.
+  await fences.wait([red], 5, set('h3'), true);
+  await fences.wait([blue], 6, set('h3'), false);
+  hosts.asked('h3').answer(4);
+  await turns();
+  const over = fences.wait([blue], 7, set('h3'), true);
+  assert.equal(await isDone(over), false, 'it is waited for again');
+  hosts.asked('h3').answer(7);
+  await turns();
+  await over;
+  assert.deepEqual(fences.owed(), []);
+});
+
+test('an away host does not shorten the patience with the others', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  await fences.wait([red], 4, set('h3'), true);
+  const over = fences.wait([red], 5, set('h1', 'h3'), true);
+  assert.equal(await isDone(over), false);
+  hosts.asked('h1').answer();
+  await over;
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
+});
+
+test('a host that does not answer in time is named although it is connected', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts, 20);
+  await fences.wait([red], 4, set('h1'), true);
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h1'], notInstalledOn: [] }]);
+  hosts.asked('h1').answer();
+  await turns();
+  assert.deepEqual(fences.owed(), []);
+});
+
+test('a host that refuses is asked again', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  const over = fences.wait([red], 4, set('h1'), true);
+  hosts.asked('h1').refuse();
+  while (hosts.questions.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  hosts.asked('h1').answer();
+  await over;
+});
+
+test('a question that the lost connection swallowed is put again, and a late answer to it still counts', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  const over = fences.wait([red], 4, set('h1'), true);
+  const swallowed = hosts.asked('h1');
+  hosts.up.delete('h1');
+  hosts.connect('h1');
+  assert.equal(hosts.questions.length, 2);
+  swallowed.answer();
+  await over;
+  hosts.asked('h1').answer();
+  await turns();
+  assert.equal(hosts.questions.length, 2, 'only one of the two goes on asking');
+});
+
+test('a host that is removed owes nothing, and who waits for it is released', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  await fences.wait([red], 4, set('h3'), true);
+  let told = 0;
+  fences.onOwedChange(() => told++);
+  fences.forget('h3');
+  assert.deepEqual(fences.owed(), []);
+  assert.equal(told, 1);
+  const over = fences.wait([red], 5, set('h1'), true);
+  assert.equal(await isDone(over), false);
+  fences.forget('h1');
+  await over;
+  assert.deepEqual(fences.owed(), []);
+  hosts.asked('h1').answer();
+  await turns();
+  assert.deepEqual(fences.owed(), [], 'nor does what it says later bring it back');
+});
+
+test('what an earlier process may have left open is owed at once, until it is proven', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  fences.owe([red, blue], 9, set('h1', 'h3'));
+  assert.deepEqual(
+    fences.owed().map(({ notFencedOn }) => notFencedOn),
+    [
+      ['h1', 'h3'],
+      ['h1', 'h3'],
+    ],
+  );
+  assert.deepEqual([hosts.asked('h1').number, hosts.asked('h1').cut], [9, true]);
+  hosts.asked('h1').answer();
+  await turns();
+  assert.deepEqual(
+    fences.owed().map(({ notFencedOn }) => notFencedOn),
+    [['h3'], ['h3']],
+  );
+});
+
+test('closing releases who waits, and tells what is owed', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  const over = fences.wait([red], 5, set('h1'), true);
+  fences.close();
+  await over;
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h1'], notInstalledOn: [] }]);
+});
