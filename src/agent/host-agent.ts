@@ -78,8 +78,8 @@ export class HostAgent {
     const { host } = this.#options;
     switch (name) {
       case 'fence': {
-        const { number, cut } = params as Params<HostCalls, 'fence'>;
-        return { proven: await host.fence(number, cut) };
+        const { number } = params as Params<HostCalls, 'fence'>;
+        return { proven: await host.fence(number) };
       }
       case 'meter':
         // Checked against the schema of the call.
