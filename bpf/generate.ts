@@ -28,6 +28,29 @@ for (const file of ['packet.h', 'answer.h', 'vpc.bpf.c']) {
 }
 const row = (name: Exit): string =>
   `| ${name} | ${exits[name].code} | ${exits[name].meaning} | ${exits[name].remedy || '–'} | ${[...(places.get(name) ?? [])].join(', ')} |`;
+/** Where OVN ends such a packet. */
+const onOvn = {
+  Forwarded: 'counted for the half that it goes over, and for no interface',
+  Answered: 'ARP and echo by flows; neighbour discovery by ovn-controller, which must live for it',
+  NoPort: 'a device without `iface-id` has no flows',
+  Short: 'Open vSwitch drops what it cannot parse',
+  BadEtherType: 'not dropped between workloads of one subnet; no router takes it',
+  WrongSourceMac: '`ls_in_apply_port_sec`, one drop for this and SpoofedAddress',
+  BadHeader: 'not looked at: IPv4 options are carried',
+  SpoofedAddress: '`ls_in_apply_port_sec`; of an interface without source check, towards a peer, `ls_in_acl`',
+  NotToGateway: 'workloads of one subnet speak to each other directly',
+  NoRoute: '`lr_in_ip_routing`, its last flow',
+  BlackHole: '`lr_in_ip_routing`, a flow that drops; which route it is tells this from NoPeering',
+  NoPeering: '`lr_in_ip_routing`, a flow that drops',
+  NoSuchAddress:
+    '`lr_in_policy`; `lr_in_ip_routing` of the peer where it has no such subnet; a gateway address `lr_in_ip_input`',
+  StaleEntry: 'does not exist',
+  TargetGone: 'behind the last stage: no host has bound the port',
+  TtlExpired: '`lr_in_ip_input`: each router takes one, two for a peered packet; only the first one tells the sender',
+  TooBig: 'silently, at the tunnel or at the device: OVN 23.03 tells the sender nothing',
+  FromHost: 'does not exist',
+  Internal: 'does not exist',
+} as const satisfies Record<Exit, string>;
 const page = [
   '# Every way out',
   '',
@@ -39,6 +62,18 @@ const page = [
   '| exit | code | meaning | what to do | checked in |',
   '|---|---|---|---|---|',
   ...exitNames.map(row),
+  '',
+  '## On OVN',
+  '',
+  'With `--driver ovn` the reasons are the same, and `isthmus trace` names them; tests hold it against `ovn-trace`. But OVN',
+  'counts per rule and not per interface, so the counters of an interface are empty there. `ovn-trace` shows the stage:',
+  '',
+  '| exit | on OVN |',
+  '|---|---|',
+  ...exitNames.map((name) => `| ${name} | ${onOvn[name]} |`),
+  '',
+  '`ls_out_acl` is the guard at the receiver: it drops what a host sends that has missed a disconnect, and has no exit of',
+  'its own.',
   '',
 ].join('\n');
 

@@ -27,7 +27,8 @@ const pure = new Set(['rules', 'compile', 'explain']);
  * process too.
  */
 const kernelUsers = [
-  ...['src/kernel/', 'src/dataplane/ebpf/', 'src/dataplane/ovn/host.ts', 'src/dataplane/workload-end.ts'],
+  ...['src/kernel/', 'src/dataplane/ebpf/', 'src/dataplane/workload-end.ts'],
+  ...['src/dataplane/ovn/host.ts', 'src/dataplane/ovn/host-pair.ts'],
   ...['src/agent/', 'src/cli/'],
 ];
 const lockUsers = ['src/api/main.ts', 'src/store/'];

@@ -158,6 +158,7 @@ function addRoute(app: FastifyInstance, options: AppOptions, operation: Operatio
         behind: notBehind,
       };
       const result = await operation.handle(call).catch((error: unknown) => {
+        reply.header(revisionHeader, String(options.region.state.revision)); // a refusal rests on it too
         if (error instanceof Planned) return { plan: error.plan };
         throw error;
       });

@@ -45,6 +45,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     makeServer: options.makeServer ?? ((handler) => createHttpServer({ requestTimeout: 30_000 }, handler)),
     authenticate: async (request, params) => {
       checkRegion(region, params['regionId'] ?? '');
+      await verifier.prepare(request);
       const caller = verifier.verify(request);
       if (isRefusal(caller)) throw new Refused(caller);
       const refusal = await verifier.admitted(caller, request);

@@ -107,11 +107,16 @@ export class Client {
   readonly #endpoint: URL;
   readonly #target: Target;
   readonly #plan: boolean;
+  readonly #note: ((text: string) => void) | undefined;
 
-  /** @param plan whether changes are only to be planned: the first one then throws `PlanShown` */
-  constructor(profile: Profile, plan = false) {
+  /**
+   * @param plan whether changes are only to be planned: the first one then throws `PlanShown`
+   * @param note told of a change that is stored and not carried out yet; by default it is printed
+   */
+  constructor(profile: Profile, plan = false, note?: (text: string) => void) {
     this.profile = profile;
     this.#plan = plan;
+    this.#note = note;
     this.#endpoint = parseEndpoint(profile.endpoint);
     this.#target = { kind: 'tcp', endpoint: this.#endpoint, caFile: profile.caFile };
   }
@@ -166,7 +171,8 @@ export class Client {
   #send(method: Method, path: string, query: Query, body: object | undefined): Promise<unknown> {
     const text = body === undefined ? '' : JSON.stringify(body);
     const signed = this.#signed(method, path, query, text);
-    return exchange(this.#target, { method, ...signed, body: text }, (error) => this.#unreachable(error));
+    const unreachable = (error: NodeJS.ErrnoException): Failure => this.#unreachable(error);
+    return exchange(this.#target, { method, ...signed, body: text }, unreachable, this.#note);
   }
 
   #unreachable(error: NodeJS.ErrnoException): Failure {

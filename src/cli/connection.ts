@@ -56,7 +56,12 @@ const inOurWords = (text: string): string =>
 type Unreachable = (error: NodeJS.ErrnoException) => Failure;
 
 /** @returns the `result` of the envelope; @throws Failure for a refusal (exit 1) or no connection (exit 2) */
-export async function exchange(target: Target, request: Exchange, unreachable: Unreachable): Promise<unknown> {
+export async function exchange(
+  target: Target,
+  request: Exchange,
+  unreachable: Unreachable,
+  note: (text: string) => void = printNote,
+): Promise<unknown> {
   const { status, text } = await send(target, request, unreachable);
   let envelope: Envelope;
   try {
@@ -79,7 +84,7 @@ export async function exchange(target: Target, request: Exchange, unreachable: U
   }
   if (status === 202) {
     const ended = request.method === 'DELETE' && /\/vpcPeerings\//.test(request.path);
-    printNote(
+    note(
       behindLine(behindIn(envelope.result), ended) ??
         'Stored, but the data plane has not confirmed it yet; it is being retried. See: isthmus doctor',
     );

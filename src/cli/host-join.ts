@@ -130,9 +130,13 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   );
   const { name, southbound } = home;
   if (southbound.length === 0) {
-    throw new Failure(2, `This machine has joined as ${name}; where the southbound database is the region does not say.`, {
-      remedy: 'Run the same line again with --ovn-remote tcp:HOST:6642,…: it goes on from here.',
-    });
+    throw new Failure(
+      2,
+      `This machine has joined as ${name}; where the southbound database is the region does not say.`,
+      {
+        remedy: 'Run the same line again with --ovn-remote tcp:HOST:6642,…: it goes on from here.',
+      },
+    );
   }
   try {
     const done = await setUp({ runDirectory, name, southbound, encapsulation }, false);

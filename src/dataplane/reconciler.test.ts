@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { OwingDriver } from '../../test/hosts/owing-driver.ts';
 import { Sketch } from '../../test/wire/sketch.ts';
 import type { VpcId } from '../model/ids.ts';
 import { gatewayMac, type NetworkSpec } from '../model/network-spec.ts';
-import { type Driver, DriverError, type Plan, type Step } from './driver.ts';
+import { type Driver, DriverError, type Owed, type Plan, type Step } from './driver.ts';
 import { FakeDriver } from './fake/driver.ts';
 import { Reconciler } from './reconciler.ts';
 
@@ -263,4 +264,24 @@ test('syncs and drift checks that come together are carried out one after the ot
   await Promise.all(work);
   assert.deepEqual(await seen(), sketch.network());
   assert.deepEqual(await plane.checkDrift(), []);
+});
+
+test('what hosts owe comes with each sync, and by itself when it changes', async () => {
+  const sketch = new Sketch();
+  const vpcId = sketch.vpc('v', '10.1.0.0/16');
+  const driver = new OwingDriver();
+  const plane = new Reconciler(driver, { driftInterval: 0 });
+  const heard: (readonly [readonly Owed[], number])[] = [];
+  plane.onOwed((...said) => heard.push(said));
+  driver.leave('h3');
+  const { vpcs } = sketch.network();
+  const first = await plane.sync({ revision: 4, full: true, vpcs, removed: [] });
+  assert.deepEqual(first.owed, [{ vpcId, notFencedOn: [], notInstalledOn: ['h3'] }]);
+  const cut = await plane.sync({ revision: 5, full: false, vpcs: [], removed: [vpcId] });
+  assert.deepEqual(cut.owed, [{ vpcId, notFencedOn: ['h3'], notInstalledOn: [] }]);
+  assert.deepEqual(heard, [], 'what came with a sync is not said twice');
+  driver.comeBack('h3');
+  await plane.checkDrift();
+  assert.deepEqual(heard, [[[], 5]]);
+  await plane.close();
 });

@@ -47,6 +47,11 @@ export class HealthBook {
     if (this.#stale.size > 0) this.#scheduled ??= setTimeout(() => this.#run(), 0);
   }
 
+  /** As `touch`, but whoever listens is told only with the next change. */
+  forget(vpcIds: Iterable<VpcId>): void {
+    for (const vpcId of vpcIds) for (const { id } of this.#state.children('peering', vpcId)) this.#known.delete(id);
+  }
+
   /** The health of a half now; null while it is not Connected. */
   of(half: PeeringHalf): Health | null {
     return half.state === 'Connected' ? (this.#known.get(half.id) ?? this.#compute(half)) : null;

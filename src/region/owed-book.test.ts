@@ -26,7 +26,7 @@ const owes = (vpcId: VpcId, notFencedOn: readonly string[], notInstalledOn: read
 /** A book whose first word was that nothing is owed, and what it tells from then on. */
 function opened(first: readonly Owed[] = []) {
   const told: string[] = [];
-  const touched: VpcId[] = [];
+  const touched: string[] = [];
   const clock = { now: 1000 };
   const say = (subject: OwedSubject, { notFencedOn, notInstalledOn }: Behind): void => {
     const of = subject.kind === 'half' ? subject.halfId : subject.vpcId;
@@ -35,7 +35,7 @@ function opened(first: readonly Owed[] = []) {
   const book = new OwedBook(
     () => clock.now,
     (vpcId) => (vpcId === c ? undefined : (`of ${vpcId}` as AccountId)),
-    { touched: (vpcId) => touched.push(vpcId), news: say },
+    { touched: (vpcId, quiet) => touched.push(quiet ? `${vpcId} quietly` : vpcId), news: say },
   );
   const news = (): readonly string[] => told.splice(0);
   book.take(first, 1);
@@ -115,13 +115,18 @@ test('the owner of a VPC that is gone is told too, until it is fenced', () => {
   assert.deepEqual(news(), ['of vpc-c: vpc-c fence[h3] install[]', 'of vpc-c: vpc-c fence[] install[]']);
 });
 
-test('what a start finds open is shown, and told only when it lasts', () => {
+test('what a start finds open is shown, and told only when it lasts', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const quick = opened([owes(a, ['h3'])]);
   assert.deepEqual(quick.book.of(a).notFencedOn, ['h3']);
   quick.clock.now += 1000;
   quick.book.take([], 1);
   assert.deepEqual(quick.news(), []);
   const slow = opened([owes(a, ['h3'])]);
+  assert.deepEqual(slow.touched, ['vpc-a quietly']);
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(slow.touched, ['vpc-a quietly', 'vpc-a']);
+  assert.deepEqual(quick.touched, ['vpc-a quietly', 'vpc-a'], 'by its end, not by the time');
   slow.clock.now += 60_000;
   slow.book.take([], 1);
   assert.deepEqual(slow.news(), ['of vpc-a: vpc-a fence[] install[]']);

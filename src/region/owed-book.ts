@@ -53,8 +53,8 @@ export type OwedSubject =
   | { readonly kind: 'vpc'; readonly vpcId: VpcId; readonly accountId: AccountId | undefined }
   | { readonly kind: 'half'; readonly vpcId: VpcId; readonly accountId: AccountId; readonly halfId: HalfId };
 export interface OwedWatcher {
-  /** What is owed of a VPC is another than before. */
-  readonly touched: (vpcId: VpcId) => void;
+  /** What is owed of a VPC is another than before. @param quiet at the start: nobody need hear of it yet */
+  readonly touched: (vpcId: VpcId, quiet: boolean) => void;
   /** … and its owner is to hear of it. */
   readonly news: (subject: OwedSubject, behind: Behind) => void;
 }
@@ -92,6 +92,7 @@ export class OwedBook {
   /** What was open when this server began to listen: VPCs and pairs. */
   readonly #found = new Set<string>();
   #began: number | null = null;
+  #grace: NodeJS.Timeout | undefined;
 
   constructor(clock: () => number, ownerOf: (vpcId: VpcId) => AccountId | undefined, watcher: OwedWatcher) {
     this.#clock = clock;
@@ -143,13 +144,14 @@ export class OwedBook {
     const now = this.#clock();
     const first = this.#began === null;
     this.#began ??= now;
+    if (first) this.#grace = setTimeout(() => this.#isLasting(), startGrace).unref();
     const stated = owedByVpc(owed);
     for (const vpcId of new Set([...this.#debts.keys(), ...stated.keys()])) {
       const before = this.of(vpcId);
       const after = stated.get(vpcId) ?? notBehind;
       if (same(before.notFencedOn, after.notFencedOn) && same(before.notInstalledOn, after.notInstalledOn)) continue;
       this.#note(vpcId, after, now);
-      this.#watcher.touched(vpcId);
+      this.#watcher.touched(vpcId, first);
       if (first) this.#found.add(vpcId);
       const accountId = this.#ownerOf(vpcId) ?? this.#owners.get(vpcId)?.accountId;
       if (this.#isNews(vpcId, first, isBehind(after))) {
@@ -181,6 +183,11 @@ export class OwedBook {
     }
   }
 
+  /** What the start found open, and still is. */
+  #isLasting(): void {
+    for (const vpcId of this.#debts.keys()) if (this.#found.has(vpcId)) this.#watcher.touched(vpcId, false);
+  }
+
   #isNews(key: string, first: boolean, open: boolean): boolean {
     if (first) return false;
     const found = this.#found.has(key);
@@ -202,6 +209,10 @@ export class OwedBook {
   /** Hosts that may still carry a peering that ended. */
   ofHalf(half: PeeringHalf): readonly string[] {
     return this.#cuts.get(pairOf(half))?.hosts ?? [];
+  }
+
+  close(): void {
+    clearTimeout(this.#grace);
   }
 
   /** VPCs of which something is owed. */

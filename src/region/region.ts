@@ -112,6 +112,7 @@ export class Region implements RegionService {
   /** One command at a time, and between two what others wrote. */
   #turn: Promise<unknown> = Promise.resolve();
   #look: NodeJS.Timeout | undefined;
+  #nextLook: Promise<void> | null = null;
   readonly #state = new State();
   readonly view = new CompiledView(this.#state);
   readonly #secrets: Map<string, string>;
@@ -149,7 +150,7 @@ export class Region implements RegionService {
     this.feed = new Feed(this.#state.revision);
     this.feed.remember(newest.filter(({ revision }) => revision <= snapshot.revision));
     this.#owed = new OwedBook(this.#clock, (vpcId) => this.#state.get('vpc', vpcId)?.accountId, {
-      touched: (vpcId) => this.#health.touch([vpcId]),
+      touched: (vpcId, quiet) => (quiet ? this.#health.forget([vpcId]) : this.#health.touch([vpcId])),
       news: (subject, behind) => this.#toldOfHosts(subject, behind),
     });
     this.#owed.doubt(this.#state.all('peering'), this.#state.revision);
@@ -266,12 +267,25 @@ export class Region implements RegionService {
     context: CommandContext,
   ): Promise<{ readonly outcome: Outcome; readonly dirty: ReadonlySet<VpcId> | null }> {
     const accountId = context.principal.kind === 'tenant' ? context.principal.accountId : null;
+    // Whether all that was written before this command came is known here. A commit finds that out by itself.
+    let current = this.#store.others === null;
     for (;;) {
       const milliseconds = this.#clock();
       const now = isoTime(milliseconds);
       const token = this.#tokenOf(context, accountId, command);
       if (token !== null && 'answer' in token) return { outcome: token.answer, dirty: null };
-      const decision = this.#decide(command, accountId, now, this.#ids);
+      const decision = this.#decide(command, accountId, now, { ids: this.#ids, watch: current });
+      if (!current && (isRefusal(decision) || decision.changes.length === 0)) {
+        // Nothing to commit, because of what may no longer be so.
+        try {
+          await this.#catchUp();
+        } catch (error) {
+          if (!(error instanceof StoreUnavailableError)) throw error;
+          return { outcome: refuse('store-unavailable', {}), dirty: null };
+        }
+        current = true;
+        continue;
+      }
       if (isRefusal(decision)) return { outcome: decision, dirty: null };
       const done = { kind: 'done', result: decision.result } as const;
       if (decision.changes.length === 0) {
@@ -296,6 +310,7 @@ export class Region implements RegionService {
       try {
         if ((await this.#store.commit(entry, secrets)) === 'overtaken') {
           await this.#catchUp();
+          current = true;
           continue;
         }
       } catch (error) {
@@ -324,6 +339,16 @@ export class Region implements RegionService {
       else this.#secrets.set(keyId, secret);
     }
     return dirty;
+  }
+
+  async lookFor(keyId: string): Promise<void> {
+    if (this.#store.others === null || this.#secrets.has(keyId)) return;
+    // One look that begins from now on serves all who ask meanwhile.
+    this.#nextLook ??= this.#inTurn(() => {
+      this.#nextLook = null;
+      return this.#catchUp();
+    }).catch(() => {});
+    await this.#nextLook;
   }
 
   /** Somebody else may have written. */
@@ -397,13 +422,18 @@ export class Region implements RegionService {
   }
 
   /** Decides, and watches that nobody finds out by trying what is not his to know: neither ids nor the ranges behind them. */
-  #decide(command: Command, accountId: AccountId | null, now: string, ids: Ids): Decision {
+  #decide(
+    command: Command,
+    accountId: AccountId | null,
+    now: string,
+    { ids, watch = true }: { readonly ids: Ids; readonly watch?: boolean },
+  ): Decision {
     const remotes = remotesOf(command);
     if (accountId !== null && remotes.length > 0 && this.#guard.exhausted(accountId)) {
       return refuse('too-many-unknown-ids', {});
     }
     const decision = decide(command, { state: this.#state, accountId, now, ids });
-    if (isRefusal(decision) && accountId !== null && remotes.length > 0) {
+    if (watch && isRefusal(decision) && accountId !== null && remotes.length > 0) {
       const unknown = decision.code === 'not-found' && remotes.includes(decision.params['id'] ?? '');
       if (unknown || decision.code === 'peering-overlap-hidden') this.#guard.count(accountId);
     }
@@ -412,7 +442,7 @@ export class Region implements RegionService {
 
   plan(command: Command, principal: Principal): Plan | Refusal {
     const caller = principal.kind === 'tenant' ? principal.accountId : null;
-    const decision = this.#decide(command, caller, isoTime(this.#clock()), new PlannedIds());
+    const decision = this.#decide(command, caller, isoTime(this.#clock()), { ids: new PlannedIds() });
     if (isRefusal(decision)) return decision;
     return this.#preview(decision.changes, caller);
   }
@@ -421,7 +451,7 @@ export class Region implements RegionService {
     const caller = principal.kind === 'tenant' ? principal.accountId : null;
     const whole: NetworkCommand = { ...command, most: Number.MAX_SAFE_INTEGER };
     // Ids and the time are made up, the same each time, so that equal plans are equal.
-    const decision = this.#decide(whole, caller, '', new PlannedIds());
+    const decision = this.#decide(whole, caller, '', { ids: new PlannedIds() });
     if (isRefusal(decision)) return decision;
     const touched = decision.changes.map((change) => {
       const { kind, id } = change.op === 'put' ? change.resource : change;
@@ -554,6 +584,7 @@ export class Region implements RegionService {
   async close(): Promise<void> {
     clearInterval(this.#look);
     this.#health.close();
+    this.#owed.close();
     this.#follower.close();
     await this.meter.close();
     await this.#plane.close();

@@ -134,6 +134,8 @@ export interface RegionService {
   planNetwork(command: NetworkCommand, principal: Principal): NetworkPlan | Refusal;
   /** The secret of an access key, or of the authority of hosts; undefined when there is no such key. */
   secretOf(keyId: string): string | undefined;
+  /** Resolves once this server has looked whether another one has made that key, if it does not know it. */
+  lookFor(keyId: string): Promise<void>;
   /** Entries after a revision (null: the newest), oldest first. @param account only this account's; undefined means all (operator). */
   journal(query: {
     readonly afterRevision: number | null;

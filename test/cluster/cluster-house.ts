@@ -8,8 +8,8 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
 import { AdminClient } from '../../src/cli/admin.ts';
+import { ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
 import { sockets } from '../../src/cli/places.ts';
 import type { Answer } from '../cli/service.ts';
 import type { Ending } from '../wire/lab.ts';
@@ -43,7 +43,12 @@ export class ClusterHouse {
     });
     const bedFolder = join(folder, 'bed');
     mkdirSync(bedFolder);
-    const bed = await ClusterBed.start({ folder: bedFolder, mark: `ch${randomBytes(3).toString('hex')}`, hosts, alone: true });
+    const bed = await ClusterBed.start({
+      folder: bedFolder,
+      mark: `ch${randomBytes(3).toString('hex')}`,
+      hosts,
+      alone: true,
+    });
     house = new ClusterHouse(bed, folder);
     return house;
   }
@@ -112,7 +117,9 @@ export class ClusterHouse {
 
   /** Joins a host by the line that the region gives. @returns what join printed */
   async join(host: number): Promise<string> {
-    const made = JSON.parse(await this.done(1, 'host', 'invite', this.bed.hostName(host), '--json')) as { command: string };
+    const made = JSON.parse(await this.done(1, 'host', 'invite', this.bed.hostName(host), '--json')) as {
+      command: string;
+    };
     const [, , , , ...args] = made.command.split(' ');
     const encapsulation = ['--encap-ip', `192.168.77.${host}`];
     return this.done(host, 'host', 'join', ...args, ...encapsulation, '--state', this.state(host));
@@ -134,7 +141,11 @@ export class ClusterHouse {
     await end(this.#agents.get(host) ?? null);
     this.#agents.delete(host);
   }
-  async host(host: number): Promise<{ readonly connected: boolean; readonly workloads: readonly string[] | null; readonly state: string } | undefined> {
+  async host(
+    host: number,
+  ): Promise<
+    { readonly connected: boolean; readonly workloads: readonly string[] | null; readonly state: string } | undefined
+  > {
     const { hosts } = (await this.admin.call('GET', '/hosts')) as { hosts: readonly ({ name: string } & never)[] };
     return hosts.find(({ name }) => name === this.bed.hostName(host));
   }

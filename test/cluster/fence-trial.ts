@@ -56,6 +56,7 @@ class InstalledOnly implements Hosts {
   async release(_host: string, _portId: PortId): Promise<void> {}
   onConnected(): void {}
   onAttachment(): void {}
+  onDetached(): void {}
   async close(): Promise<void> {}
 }
 

@@ -11,15 +11,15 @@ import { join } from 'node:path';
 import { bedMissing, bedMtu, bedPackages, ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
 import { diff } from '../../src/dataplane/diff.ts';
 import { type AttachmentFact, type AttachRequest, DriverError, type Plan } from '../../src/dataplane/driver.ts';
-import { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
+import { OvnDriver, type OvnOptions } from '../../src/dataplane/ovn/driver.ts';
 import { OvsHost } from '../../src/dataplane/ovn/host.ts';
-import { Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
+import { type Operation, Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
 import { PacketSocket } from '../../src/kernel/socket.ts';
 import type { PortId, VpcId } from '../../src/model/ids.ts';
-import type { Address } from '../../src/model/ip.ts';
+import { type Address, parseMac } from '../../src/model/ip.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
-import { seen } from '../wire/frame.ts';
+import { seen, udpFrame } from '../wire/frame.ts';
 import { type Ending, cannotRun as noRoot } from '../wire/lab.ts';
 import { probePort, Workload } from '../wire/workload.ts';
 import { LocalHosts } from './local-hosts.ts';
@@ -39,6 +39,8 @@ export interface Shot {
   readonly awaited: boolean;
   /** Whether who is handed it counts too, though it is for somebody else. */
   readonly handed?: boolean;
+  /** A source of another's, put into a frame by hand. */
+  readonly source?: Address;
 }
 
 /** How long an awaited packet may take, and how long the others are given after the last one, in milliseconds. */
@@ -47,6 +49,7 @@ const quiet = 60;
 
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+type Timings = Pick<OvnOptions, 'fencePatience' | 'strayPatience'>;
 interface Placed {
   readonly host: number;
   readonly workload: Workload;
@@ -57,7 +60,7 @@ export class Ground {
   readonly bed: ClusterBed;
   readonly installationId: string;
   readonly #folder: string;
-  readonly #fencePatience: number | undefined;
+  readonly #timings: Timings;
   readonly #agents = new Map<string, OvsHost>();
   readonly #placed = new Map<PortId, Placed>();
   readonly #workloads: Workload[] = [];
@@ -73,10 +76,10 @@ export class Ground {
   /** Probes that somebody received whom nobody expected to; empty at the end, or the test fails. */
   readonly strays: string[] = [];
 
-  private constructor(bed: ClusterBed, folder: string, fencePatience: number | undefined) {
+  private constructor(bed: ClusterBed, folder: string, timings: Timings) {
     this.bed = bed;
     this.#folder = folder;
-    this.#fencePatience = fencePatience;
+    this.#timings = timings;
     this.installationId = `ground-${randomBytes(4).toString('hex')}`;
     for (const host of bed.hosts) this.#agents.set(bed.hostName(host), this.#makeAgent(host));
     this.#north = new Ovsdb({
@@ -90,21 +93,21 @@ export class Ground {
       tables: { Port_Binding: ['logical_port', 'chassis'] },
     });
     this.#hosts = new LocalHosts(this.#agents);
-    this.#driver = this.#makeDriver();
+    this.#driver = this.#makeDriver(this.#hosts);
   }
 
   /** Makes a ground that ends with the test. @param of.alone databases without a cluster */
   static async start(
     t: Ending,
-    of: { readonly alone?: boolean; readonly hosts?: number; readonly fencePatience?: number } = {},
+    of: Timings & { readonly alone?: boolean; readonly hosts?: number } = {},
   ): Promise<Ground> {
-    const { fencePatience, ...options } = of;
+    const { alone = false, hosts = 3, ...timings } = of;
     const folder = mkdtempSync(join(tmpdir(), 'ic-'));
     let ground: Ground | undefined;
     t.after(() => (ground === undefined ? rmSync(folder, { recursive: true, force: true }) : ground.#end()));
     const mark = `ic${randomBytes(3).toString('hex')}`;
-    const bed = await ClusterBed.start({ folder, mark, ...options });
-    ground = new Ground(bed, folder, fencePatience);
+    const bed = await ClusterBed.start({ folder, mark, alone, hosts });
+    ground = new Ground(bed, folder, timings);
     for (const agent of ground.#agents.values()) await agent.ready();
     await Promise.all([ground.#north, ground.#south].map((client) => client.whenConnected(awaitedPatience)));
     return ground;
@@ -121,13 +124,13 @@ export class Ground {
       namespace: this.bed.namespace(host),
     });
   }
-  #makeDriver(): OvnDriver {
+  #makeDriver(hosts: LocalHosts): OvnDriver {
     return new OvnDriver({
       installationId: this.installationId,
       northbound: this.bed.northbound,
       southbound: this.bed.southbound,
-      hosts: this.#hosts,
-      ...(this.#fencePatience === undefined ? {} : { fencePatience: this.#fencePatience }),
+      hosts,
+      ...this.#timings,
     });
   }
 
@@ -152,8 +155,12 @@ export class Ground {
   async reopen(): Promise<OvnDriver> {
     await this.#driver.close();
     this.#hosts = new LocalHosts(this.#agents);
-    this.#driver = this.#makeDriver();
+    this.#driver = this.#makeDriver(this.#hosts);
     return this.#driver;
+  }
+  /** Another server of the same installation, with the same agents. The caller closes it. */
+  anotherDriver(): OvnDriver {
+    return this.#makeDriver(new LocalHosts(this.#agents));
   }
   /** The same with a host's agent. The driver gets to know of it with the next `reopen`. */
   async reopenAgent(host: number): Promise<OvsHost> {
@@ -260,12 +267,17 @@ export class Ground {
   }
 
   /** Resolves once every host has what the databases have now, the places of workloads too: no driver waits for those. */
-  async settled(): Promise<void> {
-    const [, selected] = await this.#north.transact([
+  settled(): Promise<void> {
+    return this.edit([]);
+  }
+  /** Writes to the northbound database as another hand could. Resolves once every host has it. */
+  async edit(operations: readonly Operation[]): Promise<void> {
+    const results = await this.#north.transact([
+      ...operations,
       { op: 'mutate', table: 'NB_Global', where: [], mutations: [['nb_cfg', '+=', 1]] },
       { op: 'select', table: 'NB_Global', where: [], columns: ['nb_cfg'] },
     ]);
-    const [row] = (selected?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
+    const [row] = (results[operations.length + 1]?.['rows'] ?? []) as readonly { readonly nb_cfg?: number }[];
     await Promise.all([...this.#agents.values()].map((agent) => agent.fence(row?.nb_cfg ?? 0)));
   }
   /** Resolves once what was sent is in the counts: forgetting a decision books what it has carried. */
@@ -278,11 +290,7 @@ export class Ground {
   }
 
   /** One UDP packet through the workload's own stack. @returns who received it */
-  async sendProbe(
-    from: PortId,
-    to: Address,
-    of: { readonly awaited?: boolean; readonly handed?: boolean } = {},
-  ): Promise<Received> {
+  async sendProbe(from: PortId, to: Address, of: Omit<Partial<Shot>, 'from' | 'to'> = {}): Promise<Received> {
     const [received = null] = await this.sendAll([{ from, to, awaited: true, ...of }]);
     return received;
   }
@@ -292,11 +300,12 @@ export class Ground {
     const received: Received[] = shots.map(() => null);
     const flying = new Map<string, number>();
     const wires = shots.some(({ handed = false }) => handed) ? this.#wires() : [];
-    for (const [at, { from, to, handed = false }] of shots.entries()) {
+    for (const [at, { from, to, handed = false, source }] of shots.entries()) {
       const payload = `${this.installationId} ${++this.#shots}`;
       flying.set(payload, at);
       if (handed) for (const wire of wires) wire.wanted.set(payload, at);
-      this.workload(from).probe.send(to, probePort, Buffer.from(payload));
+      if (source === undefined) this.workload(from).probe.send(to, probePort, Buffer.from(payload));
+      else this.#forge(from, source, to, Buffer.from(payload));
       this.#receive(flying, received);
     }
     const end = performance.now() + awaitedPatience;
@@ -312,6 +321,19 @@ export class Ground {
       this.#receive(flying, received);
     }
     return received;
+  }
+  #forge(from: PortId, source: Address, destination: Address, payload: Buffer): void {
+    const workload = this.workload(from);
+    const { ifindex, mac } = workload.link();
+    const sourceMac = parseMac(mac);
+    if (!sourceMac.ok) throw new Error(sourceMac.problem);
+    const frames = new PacketSocket(workload.namespace, ifindex);
+    const ports = { from: probePort, to: probePort };
+    try {
+      frames.send(udpFrame({ sourceMac: sourceMac.value, source, destination }, ports, payload));
+    } finally {
+      frames.close();
+    }
   }
   /** Sees the frames that arrive at each workload, whoever they are for. */
   #wires() {

@@ -24,7 +24,9 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 120_0
   );
   const ports = [];
   for (const n of [1, 2]) {
-    ports.push(idIn(await house.done(1, 'interface', 'create', `i${n}`, '--subnet', subnet, '--json'), 'networkInterfaceId'));
+    ports.push(
+      idIn(await house.done(1, 'interface', 'create', `i${n}`, '--subnet', subnet, '--json'), 'networkInterfaceId'),
+    );
   }
   const [first = '', second = ''] = ports;
   const a = new Workload('a');

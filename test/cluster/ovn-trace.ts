@@ -120,7 +120,9 @@ export class OvnTrace {
       case 'ls_in_apply_port_sec':
       case 'ls_in_acl':
         return 'SpoofedAddress';
-      case 'lr_in_ip_input': // to an address of the router itself
+      case 'lr_in_ip_input':
+        // Or it is to an address of the router itself.
+        return match.includes('ip.ttl == {0, 1}') ? 'TtlExpired' : 'NoSuchAddress';
       case 'lr_in_policy':
         return 'NoSuchAddress';
       case 'lr_in_ip_routing': {

@@ -29,7 +29,8 @@ for (let end = Number.POSITIVE_INFINITY; performance.now() < end; ) {
   Atomics.store(counters, places.running, 1n);
   const stopped = Atomics.load(counters, places.stop) !== 0n;
   if (stopped && end === Number.POSITIVE_INFINITY) end = performance.now() + drain;
-  if (!stopped && performance.now() >= due) {
+  const silent = stopped || Atomics.load(counters, places.hold) !== 0n;
+  if (!silent && performance.now() >= due) {
     // One that comes late is not made up for: a burst would fill a queue, and that is another loss than what is looked for.
     due = Math.max(due + task.gap, performance.now());
     for (const [line, { sendFd, to, data }] of lines.entries()) {

@@ -101,12 +101,28 @@ export class Streams {
     }
   }
 
+  /** Sends nothing until what is on its way has arrived. @returns what each line has carried until now */
+  async count(): Promise<readonly Carried[]> {
+    Atomics.store(this.#counters, places.hold, 1n);
+    let [counted, before] = [this.#carried(), ''];
+    for (let still = 0; still < 10; still = JSON.stringify(counted) === before ? still + 1 : 0) {
+      before = JSON.stringify(counted);
+      await pause(30);
+      counted = this.#carried();
+    }
+    Atomics.store(this.#counters, places.hold, 0n);
+    return counted;
+  }
+  #carried(): readonly Carried[] {
+    return this.#lines.map(({ name }, line) => ({ name, sent: this.sent(line), received: this.received(line) }));
+  }
+
   /** Stops sending, gives what is on its way its time, and ends. */
   async stop(): Promise<readonly Carried[]> {
     Atomics.store(this.#counters, places.stop, 1n);
     Atomics.notify(this.#counters, places.stop);
     await this.#ended;
-    return this.#lines.map(({ name }, line) => ({ name, sent: this.sent(line), received: this.received(line) }));
+    return this.#carried();
   }
 }
 

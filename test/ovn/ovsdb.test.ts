@@ -276,3 +276,32 @@ function freePort(): Promise<number> {
     });
   });
 }
+
+test('a change that comes in one piece with the first copy is not lost', async (t) => {
+  const path = join(folder(t), 's');
+  const row = (name: string): object => ({ name, enabled: true });
+  const column = { type: 'string' };
+  const answers: { readonly [method: string]: unknown } = {
+    set_db_change_aware: {},
+    monitor_cond: { Database: { d: { initial: { name: 'OVN_Northbound', model: 'standalone' } } } },
+    get_schema: { tables: { Address_Set: { columns: { name: column } } } },
+    monitor_cond_since: [false, 't1', { Address_Set: { a: { initial: row('first') } } }],
+  };
+  const server = createServer((socket) => {
+    const splitter = new MessageSplitter();
+    socket.on('data', (chunk) => {
+      for (const message of splitter.push(chunk as Buffer)) {
+        const { id, method } = message as { id: number; method: string };
+        const update = { method: 'update3', params: ['copy', 't2', { Address_Set: { b: { insert: row('second') } } }] };
+        const more = method === 'monitor_cond_since' ? JSON.stringify({ ...update, id: null }) : '';
+        socket.write(JSON.stringify({ id, result: answers[method] ?? {}, error: null }) + more);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.after(() => server.close());
+  const of = new Ovsdb({ remotes: [`unix:${path}`], database: 'OVN_Northbound', tables: { Address_Set: ['name'] } });
+  t.after(() => of.close());
+  await of.whenConnected(5000);
+  assert.deepEqual([...of.rows('Address_Set').values()].map(({ name }) => name).sort(), ['first', 'second']);
+});

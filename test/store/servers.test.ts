@@ -125,6 +125,42 @@ test('a reply waits for the leader’s fence; when the leader goes another takes
   );
 });
 
+test('a server that has not heard of a change does not answer from before it', async (t) => {
+  const postgres = await startPostgres(t);
+  if (postgres === null) return;
+  const url = await postgres.database('deaf');
+  const a = await startServer(t, url);
+  const store = await PostgresStore.open(url);
+  Object.assign(store.others, { onNews: () => {} }); // it hears nothing
+  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  const deaf = { ...a, store, region: await Region.start({ name: 'r', version: '0', store, plane }) };
+  t.after(() => deaf.region.close());
+  const accountId = (await give(deaf, { kind: 'create-account', name: 'red' })) as AccountId;
+  await until('it is known', () => a.region.reach(deaf.region.state.revision));
+  const who = tenant(accountId);
+  const vpcId = (await give(deaf, vpc('x', 1), who)) as VpcId;
+  await until('and this', () => a.region.reach(deaf.region.state.revision));
+  const described = (description: string) => ({ kind: 'modify-vpc', vpcId, description }) as const;
+
+  // Nothing to change, had the other not changed it meanwhile.
+  await give(a, described('new'), who);
+  assert.equal(deaf.region.state.get('vpc', vpcId)?.description, '', 'the control: it has not heard');
+  await give(deaf, described(''), who);
+  assert.equal(await a.region.reach(deaf.region.state.revision), true);
+  assert.equal(a.region.state.get('vpc', vpcId)?.description, '', 'what was acknowledged is there');
+
+  // Refused, did it rest on what is no longer so.
+  const cidr = parsePrefix('10.2.0.0/16');
+  assert.ok(cidr.ok);
+  await give(a, { kind: 'add-cidr', vpcId, cidr: cidr.value }, who);
+  assert.deepEqual(deaf.region.state.get('vpc', vpcId)?.cidrs.length, 1, 'the control: it has not heard');
+  await give(deaf, { kind: 'remove-cidr', vpcId, cidr: cidr.value }, who);
+
+  await postgres.kill();
+  const refused = await deaf.region.submit(described(''), { principal: who, requestId: 'x' });
+  assert.ok(isRefusal(refused) && refused.code === 'store-unavailable', 'nothing is said that it cannot know');
+});
+
 test('without the store reads go on and writes are refused; with it they go on, on every server', async (t) => {
   const postgres = await startPostgres(t);
   if (postgres === null) return;

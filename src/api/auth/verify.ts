@@ -80,6 +80,13 @@ export class Verifier {
     this.#rate = new RateLimit(this.#clock);
   }
 
+  /** Sees to it that a key which another server has just made is known here. Before `verify`. */
+  async prepare({ rawHeaders }: WireRequest): Promise<void> {
+    const headers = singleHeaders(rawHeaders);
+    const keyId = 'kind' in headers ? undefined : authorizationForm.exec(headers.get('authorization') ?? '')?.[2];
+    if (keyId !== undefined && this.#region.secretOf(keyId) === undefined) await this.#region.lookFor(keyId);
+  }
+
   /** The caller, or why the request is refused. A request that is accepted is accepted only this once. */
   verify(request: WireRequest): Caller | Refusal {
     const headers = singleHeaders(request.rawHeaders);

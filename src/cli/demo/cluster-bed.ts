@@ -1,6 +1,6 @@
 /**
- * Many hosts on one machine, each a network namespace: OVN's databases as a cluster, northd, and on each host Open vSwitch
- * and ovn-controller. Two networks join them: one for management (the databases) and one for the tunnels, so that a
+ * Many hosts on one machine, each a network namespace: on each Open vSwitch and ovn-controller; and OVN's databases as a
+ * cluster with northd, each member in a namespace of its own, so that a host that is cut off takes none along. Two networks join them: one for management (the databases) and one for the tunnels, so that a
  * partition can cut the one and leave the other. Every daemon is a child of this process, works in the bed's folder, and
  * ends with this process, however that ends. The datapath runs in user space: no kernel module is needed.
  */
@@ -89,6 +89,13 @@ export class ClusterBed {
   namespace(host: number): string {
     return `${this.#options.mark}-h${host}`;
   }
+  /** Of the machine with a member of the databases and northd. */
+  #central(member: number): string {
+    return `${this.#options.mark}-c${member}`;
+  }
+  #memberAddress(member: number): string {
+    return `${management}.${100 + member}`;
+  }
   get #switch(): string {
     return `${this.#options.mark}-ul`;
   }
@@ -127,7 +134,7 @@ export class ClusterBed {
   }
   /** The same as hosts reach them over the management network. */
   #remotes(port: number): string {
-    return this.#members.map((host) => `tcp:${management}.${host}:${port}`).join(',');
+    return this.#members.map((member) => `tcp:${this.#memberAddress(member)}:${port}`).join(',');
   }
 
   async #build(): Promise<void> {
@@ -135,7 +142,11 @@ export class ClusterBed {
     if (socket.length - 'unix:'.length > longestPath) {
       throw new Error(`the bed did not start: ${this.#options.folder} is too long for sockets in it`);
     }
-    for (const name of [this.#switch, ...this.hosts.map((host) => this.namespace(host))]) {
+    const machines = [
+      ...this.hosts.map((host) => this.namespace(host)),
+      ...this.#members.map((one) => this.#central(one)),
+    ];
+    for (const name of [this.#switch, ...machines]) {
       execFileSync('ip', ['netns', 'add', name], { stdio: ['ignore', 'ignore', 'pipe'], timeout: commandPatience });
       this.#namespaces.push(name);
     }
@@ -196,7 +207,7 @@ export class ClusterBed {
     }
   }
 
-  /** Two bridges, and each host plugged into both. */
+  /** Two bridges: each host is plugged into both, a member of the databases into that of management. */
   #wire(): void {
     const mtu = `mtu ${underlayMtu}`;
     this.#batch(
@@ -211,7 +222,15 @@ export class ClusterBed {
           `link set ${end} master ${bridge} up`,
         ]),
       ),
+      ...this.#members.flatMap((member) => [
+        `link add c${member} ${mtu} type veth peer name mgmt0 ${mtu} netns ${this.#central(member)}`,
+        `link set c${member} master mgmt up`,
+      ]),
     );
+    for (const member of this.#members) {
+      const up = ['lo', 'mgmt0'].map((device) => `link set ${device} up`);
+      this.#batch(this.#central(member), ...up, `addr add ${this.#memberAddress(member)}/24 dev mgmt0`);
+    }
     for (const host of this.hosts) {
       const up = ['lo', 'mgmt0', 'phys0'].map((device) => `link set ${device} up`);
       this.#batch(this.namespace(host), ...up, `addr add ${management}.${host}/24 dev mgmt0`);
@@ -226,12 +245,12 @@ export class ClusterBed {
   async #createDatabase(host: number, name: 'nb' | 'sb', database: string, raft: number): Promise<void> {
     const file = join(this.folder(host), `${name}.db`);
     const schema = `/usr/share/ovn/ovn-${name}.ovsschema`;
-    const own = `tcp:${management}.${host}:${raft}`;
+    const own = `tcp:${this.#memberAddress(host)}:${raft}`;
     const args = this.#options.alone
       ? ['create', file, schema]
       : host === 1
         ? ['create-cluster', file, schema, own]
-        : ['join-cluster', file, database, own, `tcp:${management}.1:${raft}`];
+        : ['join-cluster', file, database, own, `tcp:${this.#memberAddress(1)}:${raft}`];
     await run('ovsdb-tool', args, { timeout: commandPatience });
   }
 
@@ -302,7 +321,7 @@ export class ClusterBed {
       'ovsdb-server',
       at(`${name}.db`),
       `--remote=punix:${at(`${name}.sock`)}`,
-      `--remote=ptcp:${port}:${management}.${host}`,
+      `--remote=ptcp:${port}:${this.#memberAddress(host)}`,
       `--unixctl=${at(`${name}.ctl`)}`,
     ];
     switch (name) {
@@ -325,7 +344,7 @@ export class ClusterBed {
   startDaemon(name: DaemonName, host: number): void {
     const [program = '', ...args] = this.#command(name, host);
     this.#daemons.start(`${name}${host}`, {
-      namespace: this.namespace(host),
+      namespace: ['nb', 'sb', 'northd'].includes(name) ? this.#central(host) : this.namespace(host),
       environment: this.#environment(host),
       log: join(this.folder(host), `${name}.log`),
       program,
@@ -349,7 +368,7 @@ export class ClusterBed {
   log(name: DaemonName, host: number): string {
     return lastLines(join(this.folder(host), `${name}.log`));
   }
-  /** The host on which the database's leader is; null while there is none. */
+  /** The number of the member that leads; null while there is none. */
   leader(name: 'nb' | 'sb'): number | null {
     const database = name === 'nb' ? 'OVN_Northbound' : 'OVN_Southbound';
     for (const host of this.#members) {

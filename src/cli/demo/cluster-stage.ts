@@ -124,9 +124,9 @@ export async function clusterStage(say: (text: string) => void): Promise<Cluster
 
   const hosts = async (): Promise<readonly { readonly name: string; readonly connected: boolean }[]> => {
     const answer = (await admin.call('GET', '/hosts')) as {
-      hosts: readonly { readonly hostName: string; readonly connected: boolean }[];
+      hosts: readonly { readonly name: string; readonly connected: boolean }[];
     };
-    return answer.hosts.map(({ hostName, connected }) => ({ name: hostName, connected }));
+    return answer.hosts;
   };
 
   return {
@@ -160,7 +160,7 @@ export async function clusterStage(say: (text: string) => void): Promise<Cluster
     },
     faults: faultsOf(made.bed, made.postgres, servers),
     switchRestart: {
-      what: 'ovs-vswitchd of h2 killed and started: this does lose packets',
+      what: 'ovs-vswitchd of h2',
       commands: false,
       begin: () => made.bed.killDaemon('vswitchd', 2),
       async end() {
@@ -229,6 +229,7 @@ async function startServer(
   const options = {
     ...{ listen: `${address}:${apiPort}`, insecure: true, region, driver: 'ovn', store },
     ...{ ovnNb: bed.remotes.northbound, ovnSb: bed.remotes.southbound, hostsListen: `${address}:${hostsPort}` },
+    hostsAdvertise: bed.control.map((one) => `${one}:${hostsPort}`).join(),
     ...{ runDir, data: join(runDir, 'data') },
   };
   const service = await startService(options, (text) => say(`server ${n + 1}: ${text}`));
@@ -273,8 +274,17 @@ function faultsOf(bed: ClusterBed, postgres: PostgresBed, servers: readonly Serv
         const pid = servers[0]?.service.pids().region;
         if (pid !== undefined) process.kill(pid, 'SIGKILL');
       },
-      // Its keeper starts it again.
-      end: async () => {},
+      // Its keeper has started it again by then.
+      end: async () => {
+        for (let tries = 0; tries < 300; tries++) {
+          try {
+            await servers[0]?.admin.call('GET', '/status');
+            return;
+          } catch {
+            await pause(100);
+          }
+        }
+      },
     },
     {
       what: 'PostgreSQL',

@@ -227,6 +227,14 @@ export async function playClusterStory(
   };
   const through = async (): Promise<number> =>
     (await Promise.all(streams.map(({ name, to }) => to.heard(name)))).reduce((sum, { count }) => sum + count, 0);
+  /** Until every stream carries: only then its numbers tell what was lost. */
+  const flowing = async (): Promise<void> => {
+    const before = await Promise.all(streams.map(({ name, to }) => to.heard(name)));
+    await until(async () => {
+      const now = await Promise.all(streams.map(({ name, to }) => to.heard(name)));
+      return now.every(({ count }, at) => count > (before[at]?.count ?? 0));
+    }, 60_000);
+  };
   let commands = 0;
   const strike = async (fault: Fault): Promise<{ lost: number; carried: number; command: string }> => {
     const [lostBefore, carriedBefore] = [await lost(), await through()];
@@ -248,6 +256,7 @@ export async function playClusterStory(
     await pause(Math.max(0, end - performance.now()));
     await fault.end();
     await pause(deadFor / 2);
+    await flowing();
     return { lost: (await lost()) - lostBefore, carried: (await through()) - carriedBefore, command };
   };
   for (const fault of stage.faults) {
@@ -259,8 +268,11 @@ export async function playClusterStory(
       ],
     );
   }
-  const restarted = await strike(stage.switchRestart);
-  page.note(`${stage.switchRestart.what}: lost ${restarted.lost} of ${restarted.lost + restarted.carried}.`);
+  await check(
+    () => strike(stage.switchRestart),
+    (of) => [of.carried > 0, `${stage.switchRestart.what}: lost ${of.lost} of ${of.lost + of.carried}, and it goes on`],
+  );
+  page.note('The one that does lose packets: what forwards on that host was gone, and begins from nothing.');
 
   page.chapter('A host is cut off from the region, and the peering ends without it');
   await check(

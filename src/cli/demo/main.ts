@@ -27,7 +27,11 @@ interface Play {
 async function setStage({ driver, cluster }: DemoOptions): Promise<Play> {
   if (cluster === true) {
     const { clusterStage } = await import('./cluster-stage.ts');
-    const stage = await clusterStage((text) => void process.stderr.write(`isthmus: ${text}\n`));
+    const say = (text: string): void => void process.stderr.write(`isthmus: ${text}\n`);
+    const stage = await clusterStage(say).catch((error: unknown) => {
+      if (error instanceof Failure) throw error;
+      throw new Failure(1, `The hosts did not start: ${error instanceof Error ? error.message : String(error)}.`);
+    });
     return {
       title: 'Isthmus demo: many hosts',
       description: stage.description,

@@ -12,7 +12,8 @@ export interface TenantKey {
 }
 
 export function tenantWith(name: string, accountId: string, key: TenantKey): Tenant {
-  const client = new Client(key);
+  // The story says itself what is not carried out yet.
+  const client = new Client(key, false, () => {});
   return {
     name,
     accountId,

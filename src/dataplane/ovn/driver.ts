@@ -72,6 +72,8 @@ const empty = (vpcId: VpcId): VpcSpec => ({ vpcId, interfaces: [], routeTables: 
 
 /** What is true of the network as a whole, kept between two changes. */
 interface Held {
+  /** Of the database, as this was read or written. */
+  readonly generation: number;
   readonly specs: Map<VpcId, VpcSpec>;
   readonly numbers: Map<VpcId, number>;
 }
@@ -167,9 +169,12 @@ export class OvnDriver implements Driver {
     return contentsOf(this.#installationId, this.#north);
   }
   #hold(): Held {
-    if (this.#held === null) {
+    const generation = this.#currentGeneration();
+    // Another writer of this installation: what was kept is not what is there.
+    if (this.#held === null || this.#held.generation !== generation) {
       const { network, numbers } = this.#contents();
-      this.#held = { specs: new Map(network.vpcs.map((spec) => [spec.vpcId, spec])), numbers: new Map(numbers) };
+      const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
+      this.#held = { generation, specs, numbers: new Map(numbers) };
     }
     return this.#held;
   }
@@ -223,7 +228,7 @@ export class OvnDriver implements Driver {
     }
   }
   /** Tells the workloads what became of their interfaces. */
-  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Held): Promise<void> {
+  async #tellWorkloads(before: ReadonlyMap<PortId, InterfaceSpec>, after: Pick<Held, 'specs'>): Promise<void> {
     const now = interfacesOf(after.specs.values());
     for (const { host, portId } of this.#hosts.attachments()) {
       const [was, is] = [before.get(portId), now.get(portId)];
@@ -285,7 +290,7 @@ export class OvnDriver implements Driver {
     if (after.size === 0) return;
     const touched = this.#touched(held, after);
     const before = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
-    const next: Held = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
+    const next = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
     for (const [vpcId, spec] of after) {
       if (spec === null) {
         next.specs.delete(vpcId);
@@ -304,8 +309,8 @@ export class OvnDriver implements Driver {
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
     const hosts = new Set(this.#hostsOf(before));
-    const number = operations.length === 0 ? this.#config() : await this.#commit(operations);
-    this.#held = next;
+    const number = operations.length === 0 ? this.#config() : await this.#commit(held.generation, operations);
+    this.#held = { ...next, generation: held.generation + (operations.length === 0 ? 0 : 1) };
     const now = [...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? []);
     for (const host of this.#hostsOf(now)) hosts.add(host);
     await this.#fences.wait(after.keys(), number, hosts, cut);
@@ -324,16 +329,15 @@ export class OvnDriver implements Driver {
     return touched;
   }
 
-  #rowsOf({ specs, numbers }: Held, vpcId: VpcId): readonly WantedRow[] {
+  #rowsOf({ specs, numbers }: Pick<Held, 'specs' | 'numbers'>, vpcId: VpcId): readonly WantedRow[] {
     const spec = specs.get(vpcId);
     if (spec === undefined) return [];
     const numberOf = (id: VpcId): number => numbers.get(id) ?? 0;
     return rowsOf({ installationId: this.#installationId, spec, numberOf, remote: (id) => specs.get(id) });
   }
 
-  /** All of it, if nobody of this installation has written since the copy was read. @returns its configuration's number */
-  async #commit(operations: readonly Operation[]): Promise<number> {
-    const generation = this.#currentGeneration();
+  /** All of it, if nobody of this installation has written since that generation. @returns its configuration's number */
+  async #commit(generation: number, operations: readonly Operation[]): Promise<number> {
     const mine = ['map', [[this.#generationKey, String(generation)]]];
     const next = ['map', [[this.#generationKey, String(generation + 1)]]];
     // A database that came back from a backup counts on from there, but hosts remember what they have proven since: so
@@ -367,6 +371,7 @@ export class OvnDriver implements Driver {
   repair(): Promise<readonly string[]> {
     return this.#serially(async () => {
       await this.#ready();
+      const generation = this.#currentGeneration();
       const { damage, network } = this.#contents();
       const wanted = damage.flatMap((one) => one.wanted ?? []);
       const unwanted = damage.filter(
@@ -376,7 +381,7 @@ export class OvnDriver implements Driver {
       const operations = operationsFor(this.#north, wanted, unwanted);
       if (operations.length === 0) return [];
       try {
-        const number = await this.#commit(operations);
+        const number = await this.#commit(generation, operations);
         await this.#fences.wait(
           network.vpcs.map(({ vpcId }) => vpcId),
           number,
@@ -459,7 +464,12 @@ export class OvnDriver implements Driver {
     await this.#ready();
     const { network } = this.#contents();
     const mtus = new Map(this.#hosts.attachments().map(({ portId, mtu }) => [portId, mtu]));
-    return explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+    const verdict = explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
+    if (verdict.kind !== 'delivered') return verdict;
+    // Each router takes one: the sender's VPC's, and the peer's.
+    const routers = verdict.over === null ? 1 : 2;
+    if (packet.ttl > routers) return { ...verdict, ttl: packet.ttl - routers };
+    return { kind: 'dropped', reason: 'TtlExpired', object: packet.from, path: verdict.path };
   }
 
   async attach(): Promise<never> {
@@ -574,7 +584,7 @@ function takesAway(step: Step, before: VpcSpec | null): boolean {
 }
 
 /** One after the greatest, so that what a host has not forgotten yet does not meet another VPC; then the smallest free. */
-function freeNumber(...helds: readonly Held[]): number {
+function freeNumber(...helds: readonly Pick<Held, 'numbers'>[]): number {
   const taken = new Set(helds.flatMap(({ numbers }) => [...numbers.values()]));
   const greatest = Math.max(0, ...taken);
   if (greatest < mostNumber) return greatest + 1;

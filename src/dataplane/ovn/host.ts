@@ -180,6 +180,8 @@ export class OvsHost {
     this.#detachedListeners.push(listener);
   }
   #look(): void {
+    // Of a database that is away nothing is known.
+    if (!this.#database.connected && !this.#closed) return;
     const present = new Set(
       [...this.#database.rows('Interface').values()].filter(isPresent).map(({ name }) => String(name)),
     );
@@ -266,7 +268,8 @@ export class OvsHost {
 
   /** Resolves once OVN carries what an interface sends and receives. @returns whether it does within that patience */
   carried(portId: PortId, patience: number): Promise<boolean> {
-    return this.#until(() => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true', patience).then(
+    const done = (): boolean => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true';
+    return this.#until(done, patience).then(
       () => true,
       () => false,
     );

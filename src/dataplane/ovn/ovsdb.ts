@@ -177,10 +177,15 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
     throw new OvsdbError(code, `${this.#options.database} refused (${where}): ${error}: ${details}`);
   }
 
-  #call(method: string, params: unknown): Promise<unknown> {
+  /** @param at called with the answer before anything that comes after it is read */
+  #call(method: string, params: unknown, at: (result: unknown) => void = () => {}): Promise<unknown> {
     const id = this.#serial++;
     return new Promise((resolve, reject) => {
-      this.#calls.set(id, { resolve, reject });
+      const answered = (result: unknown): void => {
+        at(result);
+        resolve(result);
+      };
+      this.#calls.set(id, { resolve: answered, reject });
       this.#send({ method, params, id });
     });
   }
@@ -229,16 +234,14 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
       Object.entries(this.#options.tables).map(([table, columns]) => [table, [{ columns }]]),
     );
     const last = this.#lastTransaction;
-    const [found, transaction, updates] = (await this.#call('monitor_cond_since', [
-      this.#options.database,
-      'copy',
-      wanted,
-      last,
-    ])) as [boolean, string, WireUpdates];
+    await this.#call('monitor_cond_since', [this.#options.database, 'copy', wanted, last], (result) => {
+      // At once: the first change may have come with it, and must not be laid under it.
+      const [found, transaction, updates] = result as [boolean, string, WireUpdates];
+      if (!found) for (const rows of this.#rows.values()) rows.clear();
+      this.#update(updates);
+      this.#lastTransaction = transaction;
+    });
     if (!mine()) return;
-    if (!found) for (const rows of this.#rows.values()) rows.clear();
-    this.#update(updates);
-    this.#lastTransaction = transaction;
     this.#pause = firstPause;
     this.#ready = true;
     this.#problem = '';

@@ -111,6 +111,44 @@ test('the guard lets in the VPC and those that it is joined with, and nobody els
   }
 });
 
+test('a router lets through to addresses that somebody has, and to no others of its subnets', () => {
+  const { sketch, red } = world();
+  const all = rows(sketch).filter(({ columns }) => JSON.stringify(columns['external_ids']).includes(red));
+  const policies = all.filter(({ table }) => table === 'Logical_Router_Policy').map(({ columns }) => columns);
+  assert.deepEqual(
+    policies.map(({ priority, match, action }) => [priority, match, action]).sort(),
+    [
+      [10, 'ip4.dst == {10.1.0.0/16} || ip6.dst == {fd01::/56}', 'drop'],
+      [20, 'ip4.dst == $known_vpc_red0000000_4 || ip6.dst == $known_vpc_red0000000_6', 'allow'],
+    ].sort(),
+  );
+  assert.deepEqual(
+    named(all, 'Address_Set', /^known_/).map(({ columns }) => columns['addresses']),
+    [['10.1.0.4'], ['fd01::4']],
+  );
+});
+
+test('who has no source check opens the guard of its own VPC, and keeps its own addresses towards peers', () => {
+  const { sketch, red, blue } = world();
+  const acls = (vpc: VpcId) =>
+    rows(sketch)
+      .filter(({ table, columns }) => table === 'ACL' && JSON.stringify(columns['external_ids']).includes(vpc))
+      .map(({ columns }) => `${columns['direction']} ${columns['priority']} ${columns['action']}`)
+      .sort();
+  const closed = ['to-lport 1000 drop', 'to-lport 1001 allow-stateless'];
+  assert.deepEqual(acls(red), closed);
+  sketch.port(red, 'x', ['10.1.0.9', 'fd01::9'], { sanityCheck: false });
+  assert.deepEqual(acls(red), [
+    'from-lport 1000 drop',
+    'from-lport 1001 allow-stateless',
+    'to-lport 1000 allow-stateless',
+    'to-lport 1001 allow-stateless',
+  ]);
+  assert.deepEqual(acls(blue), closed, 'a peer stays closed');
+  const port = named(rows(sketch), 'Logical_Switch_Port', /^port-x0/)[0];
+  assert.deepEqual(port?.columns['port_security'], [sketch.spec(red, 'port-x000000000' as never).mac]);
+});
+
 test('interfaces that share a gateway are in one subnet; two route tables in one are refused', () => {
   const sketch = new Sketch();
   const red = sketch.vpc('red', '10.1.0.0/16', 'fd01::/56');
