@@ -65,7 +65,7 @@ test('parts that die under traffic', { skip: cannotRun, timeout: 300_000 }, asyn
     }));
     const breaks = sides.map(({ vpcId, id }) => ({ step: 'kill-half', vpcId, halfId: id }) as const);
     await persist(ground.driver, { make: [], break: breaks });
-    assert.equal(await ground.sendProbe(g1, address('10.4.0.4'), false), null, 'deleted');
+    assert.equal(await ground.sendProbe(g1, address('10.4.0.4'), { awaited: false }), null, 'deleted');
     const make = sides.map(({ vpcId, id, to }) => {
       return { step: 'put-half', vpcId, half: { id, remoteVpcId: to, live: true } } as const;
     });
