@@ -1,7 +1,7 @@
 /** `isthmus doctor`: what this host offers, whether the service is well, and what to do about what is not. */
 import type { Command } from 'commander';
 import { AgentClient } from '../dataplane/agent-client.ts';
-import type { Observed, ProbeRow } from '../dataplane/driver.ts';
+import { DriverError, type Observed, type ProbeRow } from '../dataplane/driver.ts';
 import type { RegionStatus } from '../region/service.ts';
 import { AdminClient } from './admin.ts';
 import { Failure } from './failure.ts';
@@ -54,11 +54,42 @@ async function ofRegion(socket: string): Promise<readonly Check[]> {
   }
 }
 
+/** What the driver needs of this host; of many hosts, what the region and this host's own agent see of OVN. */
+async function ofDriver(paths: ReturnType<typeof sockets>): Promise<readonly Check[]> {
+  const admin = new AdminClient({ socket: paths.admin });
+  const status = await admin.call('GET', '/status').catch(() => null);
+  const ofRegionToo = (status as RegionStatus | null)?.driver === 'ovn';
+  const agent = await AgentClient.connect(paths.host).catch(() => null);
+  try {
+    // The agent of an eBPF host has no region to call: it tells what the kernel offers, as is asked for below.
+    const own = (await agent?.call<readonly ProbeRow[]>('probe', {}).catch(() => null)) ?? [];
+    const ofHost = own.some(({ feature }) => feature === 'ovn-controller') ? own : [];
+    if (ofRegionToo) {
+      const { probe } = (await admin.call('GET', '/probe')) as { readonly probe: readonly ProbeRow[] };
+      return [...probe, ...ofHost].map(ofProbe);
+    }
+    if (ofHost.length > 0) return ofHost.map(ofProbe);
+  } finally {
+    agent?.close();
+  }
+  const { EbpfDriver } = await import('../agent/host.ts');
+  return (await EbpfDriver.probe()).map(ofProbe);
+}
+
 async function ofAgent(socket: string): Promise<readonly Check[]> {
   let client: AgentClient | undefined;
   try {
     client = await AgentClient.connect(socket);
-    const { attachments: facts, foreign, damage } = await client.call<Observed>('observe', {});
+    const none = { foreign: [], damage: [] };
+    const {
+      attachments: facts,
+      foreign,
+      damage,
+    } = await client.call<Observed>('observe', {}).catch(async (error) => {
+      // The network of many hosts is not in this one.
+      if (!(error instanceof DriverError) || error.code !== 'not-supported') throw error;
+      return { ...none, attachments: (await client?.call<Observed['attachments']>('attachments', {})) ?? [] };
+    });
     const gone = facts.filter(({ state }) => state === 'vanished');
     return [
       { what: 'agent', state: 'good', detail: `${facts.length - gone.length} workloads attached` },
@@ -98,14 +129,9 @@ export function register(program: Command): void {
     .option('--json', 'print the checks')
     .option('--heal', 'compare the data plane with what is wanted now, instead of within 10 s, and mend it')
     .action(async (options: PlaceOptions & OutputOptions & { readonly heal?: true }) => {
-      const { EbpfDriver } = await import('../agent/host.ts');
       const paths = sockets(placesOf(options).runDir);
       if (options.heal === true) await heal(paths.host);
-      const checks = [
-        ...(await EbpfDriver.probe()).map(ofProbe),
-        ...(await ofRegion(paths.admin)),
-        ...(await ofAgent(paths.host)),
-      ];
+      const checks = [...(await ofDriver(paths)), ...(await ofRegion(paths.admin)), ...(await ofAgent(paths.host))];
       if (checks.some(({ state }) => state === 'bad')) process.exitCode = 1;
       if (options.json === true) return printJson(checks);
       const columns = [

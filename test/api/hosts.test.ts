@@ -1,0 +1,206 @@
+/** The gateway of the hosts, against real TLS clients: who may join, who may speak, and what ends a connection. */
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
+import { test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
+import pino from 'pino';
+import { findRegion, fingerprintOf, join } from '../../src/agent/join.ts';
+import { type Credentials, dial, RegionCaller } from '../../src/agent/region-caller.ts';
+import { certifyHost, makeAuthority } from '../../src/api/hosts/certificates.ts';
+import { HostGateway, tokenHashOf } from '../../src/api/hosts/gateway.ts';
+import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
+import { LinkToRegion } from '../../src/dataplane/ovn/host-link.ts';
+import { Reconciler } from '../../src/dataplane/reconciler.ts';
+import type { HostName } from '../../src/model/ids.ts';
+import { Region } from '../../src/region/region.ts';
+import { SqliteStore } from '../../src/store/sqlite.ts';
+import type { Ending } from '../wire/lab.ts';
+
+const operator = { principal: { kind: 'operator' }, requestId: 'test' } as const;
+const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
+
+async function start(t: Ending) {
+  const store = new SqliteStore(':memory:');
+  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  const region = await Region.start({ name: 'r', version: '0', store, plane });
+  const gateway = new HostGateway();
+  const options = { host: '127.0.0.1', installationId: store.installationId, southbound: ['tcp:10.0.0.1:6642'] };
+  await gateway.open(region, { ...options, port: 0, log: pino({ level: 'silent' }) });
+  t.after(async () => {
+    await gateway.close();
+    await region.close();
+  });
+  const address = `127.0.0.1:${gateway.port}`;
+  const authority = region.state.get('host-authority', 'host-authority')?.certificate ?? '';
+  const invite = async (name: string, expires = '2999-01-01T00:00:00Z'): Promise<string> => {
+    const token = `token-of-${name}-${Math.random()}`;
+    await region.submit(
+      { kind: 'invite-host', name: name as HostName, tokenHash: tokenHashOf(token), expires },
+      operator,
+    );
+    return token;
+  };
+  const admit = async (name: string): Promise<Credentials> => {
+    const { key, certificate } = await join(address, await invite(name), authority);
+    return { key, certificate, authority };
+  };
+  /** A connection that has said hello. */
+  const connected = async (credentials: Credentials): Promise<LinkToRegion> => {
+    const link = linkOn(await dial(address, credentials));
+    await link.call('hello', { attachments: [] });
+    return link;
+  };
+  return { region, gateway, address, authority, invite, admit, connected, installationId: store.installationId };
+}
+const linkOn = (socket: TLSSocket): LinkToRegion =>
+  new LinkToRegion({ socket, serve: async () => ({}), onEnd: () => {} });
+/** Whether the other end ends it. */
+const isCut = (socket: TLSSocket): Promise<true> =>
+  new Promise((done) => {
+    socket.once('close', () => done(true));
+    socket.resume();
+  });
+async function until(ready: () => boolean): Promise<void> {
+  for (const end = performance.now() + 10_000; !ready(); await pause(10)) {
+    assert.ok(performance.now() < end, `gave up waiting until ${ready}`);
+  }
+}
+
+test('a token admits once, and only who has seen the authority of the invitation shows it', async (t) => {
+  const { address, authority, invite, region } = await start(t);
+  const fingerprint = fingerprintOf(new X509Certificate(authority));
+  assert.equal((await findRegion(address, fingerprint)).authority.trim(), authority.trim());
+  const other = fingerprintOf(new X509Certificate(makeAuthority().certificate));
+  await assert.rejects(findRegion(address, other), /nothing was told to it/);
+  const token = await invite('h1');
+  const joined = await join(address, token, authority);
+  assert.equal(joined.host, 'h1');
+  assert.deepEqual(joined.southbound, ['tcp:10.0.0.1:6642']);
+  assert.equal(region.state.get('host', 'h1')?.state, 'active');
+  await assert.rejects(join(address, token, authority), /unknown, has expired, or was used/);
+  const journal = JSON.stringify(await region.journal({ afterRevision: 0, limit: 100 }));
+  assert.ok(journal.includes(tokenHashOf(token)) && !journal.includes(token), 'the journal has its hash alone');
+  assert.ok(!journal.includes('PRIVATE KEY'));
+});
+
+test('an expired token and a foreign one admit nobody', async (t) => {
+  const { address, authority, invite, region } = await start(t);
+  await assert.rejects(join(address, await invite('h1', '2001-01-01T00:00:00Z'), authority), /has expired/);
+  await assert.rejects(join(address, 'guessed', authority), /unknown/);
+  assert.equal(region.state.get('host', 'h1')?.state, 'invited');
+});
+
+test('a key whose owner has not signed the token is not certified, and the token stays good', async (t) => {
+  const { address, authority, invite } = await start(t);
+  const token = await invite('h1');
+  const link = linkOn(await dial(address, { authority }));
+  const [one, two] = [0, 1].map(() => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }));
+  assert.ok(one !== undefined && two !== undefined);
+  const publicKey = one.publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const proof = sign('sha256', Buffer.from(token), two.privateKey).toString('base64');
+  await assert.rejects(link.call('join', { token, publicKey, proof }), /not its own/);
+  link.close('');
+  assert.equal((await join(address, token, authority)).host, 'h1');
+});
+
+test('who has no certificate may only ask to join', async (t) => {
+  const { address, authority } = await start(t);
+  const link = linkOn(await dial(address, { authority }));
+  await assert.rejects(link.call('hello', { attachments: [] }), /certificate is needed/);
+  await assert.rejects(link.call('interface', { portId: 'port-aaaaaaaaaa' }), /certificate is needed/);
+  link.close('');
+});
+
+test('certificates of another authority, of another key and of a removed host are turned away', async (t) => {
+  const { region, gateway, address, authority, admit, connected } = await start(t);
+  const good = await admit('h1');
+  const link = await connected(good);
+  assert.deepEqual([...gateway.connected()], ['h1']);
+  const forged = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const key = forged.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const own = { certificate: region.state.get('host-authority', 'host-authority')?.certificate ?? '', privateKey: '' };
+  const real = { ...own, privateKey: region.secretOf('host-authority') ?? '' };
+  for (const by of [makeAuthority(), real]) {
+    // The second is of the right authority and name: only the key is not the one that was admitted.
+    const certificate = certifyHost(by, 'h1', forged.publicKey);
+    assert.ok(await isCut(await dial(address, { key, certificate, authority })));
+  }
+  assert.ok(!link.closed, 'the host itself stays');
+  await region.submit({ kind: 'remove-host', name: 'h1' as HostName, attached: null, lost: true }, operator);
+  await until(() => link.closed);
+  assert.deepEqual([...gateway.connected()], []);
+  assert.ok(await isCut(await dial(address, good)));
+});
+
+test('a second connection of the same host replaces the first, and a host tells of itself alone', async (t) => {
+  const { gateway, admit, connected } = await start(t);
+  const [one, two] = [await admit('h1'), await admit('h2')];
+  const [first, other] = [await connected(one), await connected(two)];
+  const fact = {
+    portId: 'port-aaaaaaaaaa',
+    state: 'attached',
+    target: 'netns:a',
+    device: 'eth0',
+    mtu: 1442,
+    up: true,
+  } as const;
+  await first.call('attachment', { portId: fact.portId, fact });
+  await other.call('attachment', { portId: fact.portId, fact: null });
+  assert.deepEqual(
+    gateway.attachments().map(({ host, portId }) => [host, portId]),
+    [['h1', fact.portId]],
+    'what h2 says is of h2',
+  );
+  const second = await connected(one);
+  await until(() => first.closed);
+  assert.deepEqual([...gateway.connected()].sort(), ['h1', 'h2']);
+  assert.ok(!second.closed);
+  assert.deepEqual(gateway.attachments(), [], 'it told everything anew: nothing');
+});
+
+test('what is not of the protocol ends the connection, and no other', async (t) => {
+  const { address, authority, admit, connected } = await start(t);
+  const credentials = await admit('h1');
+  const bystander = await connected(await admit('h2'));
+  for (const line of [
+    'garbage',
+    '{"id":1,"call":"nonsense","params":{}}',
+    '{"id":1,"call":"hello","params":{"host":"h2"}}',
+  ]) {
+    const socket = await dial(address, credentials);
+    socket.write(`${line}\n`);
+    assert.ok(await isCut(socket), line);
+  }
+  const stranger = await dial(address, { authority });
+  stranger.write('x'.repeat(8192));
+  assert.ok(await isCut(stranger), 'a line without end');
+  await bystander.call('ping', {});
+});
+
+test('an agent connects again when the region is back, and tells what it has', async (t) => {
+  const { region, gateway, address, admit, installationId } = await start(t);
+  const credentials = await admit('h1');
+  const states: string[] = [];
+  const fact = { portId: 'port-aaaaaaaaaa', state: 'attached', target: 'netns:a', device: 'eth0', mtu: 1442, up: true };
+  const caller = new RegionCaller({
+    address,
+    credentials,
+    installationId,
+    hello: () => ({ attachments: [{ ...fact, state: 'attached' }] }),
+    serve: async () => ({}),
+    onChange: (state) => states.push(state),
+  });
+  t.after(() => caller.close());
+  await until(() => gateway.connected().has('h1'));
+  const port = gateway.port;
+  await gateway.close();
+  await until(() => states.includes('away'));
+  const again = new HostGateway();
+  t.after(() => again.close());
+  await again.open(region, { host: '127.0.0.1', port, installationId, southbound: [], log: pino({ level: 'silent' }) });
+  await until(() => again.connected().has('h1'));
+  assert.deepEqual(
+    again.attachments().map(({ host, portId }) => [host, portId]),
+    [['h1', fact.portId]],
+  );
+});
