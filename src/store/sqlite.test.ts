@@ -11,7 +11,7 @@ import { Ledger } from '../../test/ledger/ledger.ts';
 import { entryOf, secretsOf } from '../../test/ledger/writer.ts';
 import { isRefusal } from '../model/errors.ts';
 import type { AccountId } from '../model/ids.ts';
-import type { Resource } from '../model/resources.ts';
+import { type Resource, resourceKinds } from '../model/resources.ts';
 import { SqliteStore } from './sqlite.ts';
 import { type StoredEntry, StoreVersionError } from './store.ts';
 
@@ -83,17 +83,10 @@ test('any history of commands, stored entry by entry, folds to the same state wh
         const decision = ledger.submit(command, giverOf(ledger, command, one));
         assert.equal(store.revision, isRefusal(decision) ? before : ledger.state.revision);
       }
-      const kinds = [
-        'account',
-        'key',
-        'vpc',
-        'subnet',
-        'route-table',
-        'peering',
-        'half-identity',
-        'interface',
-      ] as const;
-      assert.deepEqual(sorted(store.load()), sorted(kinds.flatMap((kind): Resource[] => [...ledger.state.all(kind)])));
+      assert.deepEqual(
+        sorted(store.load()),
+        sorted(resourceKinds.flatMap((kind): Resource[] => [...ledger.state.all(kind)])),
+      );
       store.close();
     }),
     { numRuns: 20 },
