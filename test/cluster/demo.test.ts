@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -15,6 +15,7 @@ const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 test('the story of many hosts holds, check by check, and leaves nothing behind', { skip: cannotRun }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'd-'));
+  chmodSync(folder, 0o755); // PostgreSQL and the region run as other users
   const before = readdirSync('/run/netns');
   const arguments_ = ['--disable-warning=ExperimentalWarning', program, 'demo', '--cluster', '--exit'];
   const child = spawn(process.execPath, arguments_, {
