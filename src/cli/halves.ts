@@ -2,7 +2,14 @@
 import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
 import { type PlaceOptions, placeOptions, placesOf, serviceUser } from './places.ts';
-import { prepareDirectories, regionCommand, regionOptions, storeEnvironment, type UpOptions } from './up.ts';
+import {
+  demandOptions,
+  prepareDirectories,
+  regionCommand,
+  regionOptions,
+  storeEnvironment,
+  type UpOptions,
+} from './up.ts';
 
 /** Runs a process in our place: its signals, its output, its end. */
 export async function become(file: string, args: readonly string[], env = process.env): Promise<void> {
@@ -26,6 +33,7 @@ export function register(program: Command): void {
     });
   regionOptions(program.command('region').description('the unprivileged half alone (systemd)')).action(
     async (options: UpOptions) => {
+      demandOptions(options);
       const places = placesOf(options);
       const user = serviceUser(options.user, places.namespace);
       prepareDirectories(places, user);

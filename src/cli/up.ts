@@ -198,23 +198,7 @@ export interface Service {
  */
 export async function startService(options: UpOptions, say: (text: string) => void): Promise<Service> {
   const places = placesOf(options);
-  if (!['ebpf', 'ovn', 'fake'].includes(options.driver)) {
-    throw new Failure(2, `--driver '${options.driver}' is not known.`, { remedy: 'Use ebpf, ovn or fake.' });
-  }
-  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(options.region)) {
-    throw new Failure(2, `--region '${options.region}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 32.' });
-  }
-  if (options.usageRetention !== undefined && !/^[1-9][0-9]{0,4}$/.test(options.usageRetention)) {
-    const remedy = 'Give a number of days, 1 to 99999.';
-    throw new Failure(2, `--usage-retention '${options.usageRetention}' is not a number of days.`, { remedy });
-  }
-  const { ISTHMUS_STORE: store } = storeEnvironment(options);
-  if (store !== undefined && !isStoreUrl(store)) {
-    const remedy = 'Give postgres://user@host/database, or leave it out for a file in --data.';
-    throw new Failure(2, '--store is not the URL of a PostgreSQL database.', { remedy });
-  }
-  demandAddress(options);
-  demandOvn(options);
+  demandOptions(options);
   if (options.driver === 'ebpf') await demandKernel();
   const user = isRoot()
     ? serviceUser(options.user, places.namespace)
@@ -272,6 +256,27 @@ export async function startService(options: UpOptions, say: (text: string) => vo
       remedy: logPath === '-' ? '' : `The whole log: ${logPath}. What the host lacks: isthmus doctor.`,
     });
   }
+}
+
+/** @throws Failure naming the option that is wrong, before anything is made */
+export function demandOptions(options: UpOptions): void {
+  if (!['ebpf', 'ovn', 'fake'].includes(options.driver)) {
+    throw new Failure(2, `--driver '${options.driver}' is not known.`, { remedy: 'Use ebpf, ovn or fake.' });
+  }
+  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(options.region)) {
+    throw new Failure(2, `--region '${options.region}' is not a name.`, { remedy: 'Use a-z, 0-9 and -, at most 32.' });
+  }
+  if (options.usageRetention !== undefined && !/^[1-9][0-9]{0,4}$/.test(options.usageRetention)) {
+    const remedy = 'Give a number of days, 1 to 99999.';
+    throw new Failure(2, `--usage-retention '${options.usageRetention}' is not a number of days.`, { remedy });
+  }
+  const { ISTHMUS_STORE: store } = storeEnvironment(options);
+  if (store !== undefined && !isStoreUrl(store)) {
+    const remedy = 'Give postgres://user@host/database, or leave it out for a file in --data.';
+    throw new Failure(2, '--store is not the URL of a PostgreSQL database.', { remedy });
+  }
+  demandAddress(options);
+  demandOvn(options);
 }
 
 /** Not what URL takes: libpq's may leave the host out, for a socket. */
