@@ -30,6 +30,7 @@ import type { Hosts } from './hosts.ts';
 import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
 import { mostNumber, peerPortOf, rowsOf, type TableName, UnsuitableSpecError, type WantedRow } from './rows.ts';
+import { together, Whereabouts } from './whereabouts.ts';
 import { interfacesOf, Workloads } from './workloads.ts';
 
 export interface OvnOptions {
@@ -83,6 +84,7 @@ export class OvnDriver implements Driver {
   readonly #north: Ovsdb;
   readonly #south: Ovsdb;
   readonly #fences: Fences;
+  readonly #whereabouts: Whereabouts;
   readonly #workloads: Workloads;
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
@@ -96,6 +98,7 @@ export class OvnDriver implements Driver {
     const { northbound, southbound } = options;
     this.#north = new Ovsdb({ remotes: northbound, database: 'OVN_Northbound', tables: northboundTables, ...pki });
     this.#south = new Ovsdb({ remotes: southbound, database: 'OVN_Southbound', tables: southboundTables, ...pki });
+    this.#whereabouts = new Whereabouts(options.hosts, this.#south);
     this.#fences = new Fences(options.hosts, options.fencePatience);
     this.#workloads = new Workloads(options.hosts, options.strayPatience);
     options.hosts.onConnected((host) => {
@@ -151,8 +154,10 @@ export class OvnDriver implements Driver {
     this.#generation = generation;
     const { network } = this.#contents();
     const number = this.#config();
-    for (const spec of network.vpcs) this.#fences.owe([spec.vpcId], number, this.#hostsOf([spec]));
-    await this.#fences.wait([], number, this.#hostsOf(network.vpcs), true);
+    const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
+    const concerned = this.#whereabouts.of(specs, specs.keys());
+    for (const [vpcId, hosts] of concerned) this.#fences.owe([vpcId], number, hosts);
+    await this.#fences.wait(concerned, number, true);
   }
   #currentGeneration(): number {
     return Number(this.#globalValue(this.#generationKey) ?? 0);
@@ -200,32 +205,6 @@ export class OvnDriver implements Driver {
       .sort((a, b) => (a.portId < b.portId ? -1 : 1));
   }
 
-  /** Names of the hosts that have an interface of these VPCs. */
-  #hostsOf(specs: Iterable<VpcSpec>): ReadonlySet<string> {
-    const ports = new Set<string>();
-    for (const { interfaces } of specs) for (const { id } of interfaces) ports.add(id);
-    const hosts = new Set<string>();
-    // A host that says it has one may not be known to the database yet.
-    for (const { host, portId } of this.#hosts.attachments()) if (ports.has(portId)) hosts.add(host);
-    const bindings = this.#bindings();
-    for (const port of ports) {
-      const host = bindings.get(port)?.host;
-      if (host !== undefined) hosts.add(host);
-    }
-    return hosts;
-  }
-  /** Where each port is bound, and the cookie of its flows. */
-  #bindings(): ReadonlyMap<string, { readonly host: string | undefined; readonly cookie: string }> {
-    const names = new Map([...this.#south.rows('Chassis')].map(([uuid, row]) => [uuid, String(row['name'])]));
-    return new Map(
-      [...this.#south.rows('Port_Binding')].map(([uuid, row]) => {
-        const [chassis] = (row['chassis'] ?? []) as readonly string[];
-        const host = chassis === undefined ? undefined : names.get(chassis);
-        return [String(row['logical_port']), { host, cookie: uuid.slice(0, 8) }];
-      }),
-    );
-  }
-
   apply(plan: Plan): Promise<void> {
     return this.#serially(async () => {
       await this.#ready();
@@ -249,7 +228,6 @@ export class OvnDriver implements Driver {
     }
     if (after.size === 0) return;
     const touched = this.#touched(held, after);
-    const before = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
     const next = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
     for (const [vpcId, spec] of after) {
       if (spec === null) {
@@ -268,13 +246,13 @@ export class OvnDriver implements Driver {
     if (steps.some(({ step }) => step === 'kill-half' || step === 'remove-half')) await this.#readAll([]);
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
-    const hosts = new Set(this.#hostsOf(before));
+    const before = this.#whereabouts.of(held.specs, after.keys());
     const number = operations.length === 0 ? this.#config() : await this.#commit(held.generation, operations);
     this.#held = { ...next, generation: held.generation + (operations.length === 0 ? 0 : 1) };
-    const now = [...touched].flatMap((vpcId) => next.specs.get(vpcId) ?? []);
-    for (const host of this.#hostsOf(now)) hosts.add(host);
-    await this.#fences.wait(after.keys(), number, hosts, cut);
-    await this.#workloads.changed(interfacesOf(before), interfacesOf(next.specs.values()));
+    const now = this.#whereabouts.of(next.specs, after.keys());
+    await this.#fences.wait(together(before, now), number, cut);
+    const were = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
+    await this.#workloads.changed(interfacesOf(were), interfacesOf(next.specs.values()));
   }
 
   /** The VPCs of the plan, and those whose rows depend on them. */
@@ -342,12 +320,8 @@ export class OvnDriver implements Driver {
       if (operations.length === 0) return [];
       try {
         const number = await this.#commit(generation, operations);
-        await this.#fences.wait(
-          network.vpcs.map(({ vpcId }) => vpcId),
-          number,
-          this.#hostsOf(network.vpcs),
-          true,
-        );
+        const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
+        await this.#fences.wait(this.#whereabouts.of(specs, specs.keys()), number, true);
       } catch (error) {
         throw asDriverError(error);
       }
@@ -364,10 +338,11 @@ export class OvnDriver implements Driver {
       await this.#ready();
       // Whatever configuration it was that they owe, this one comes after it.
       const number = this.#config();
-      for (const { vpcId, notFencedOn, notInstalledOn } of owed) {
-        this.#fences.owe([vpcId], number, new Set([...notFencedOn, ...notInstalledOn]));
-      }
-      await this.#fences.wait([], number, new Set(owed.flatMap(({ notFencedOn }) => notFencedOn)), true);
+      const concerned = new Map(
+        owed.map(({ vpcId, notFencedOn, notInstalledOn }) => [vpcId, new Set([...notFencedOn, ...notInstalledOn])]),
+      );
+      for (const [vpcId, hosts] of concerned) this.#fences.owe([vpcId], number, hosts);
+      await this.#fences.wait(concerned, number, true);
     });
   }
   onOwedChange(listener: () => void): void {
@@ -380,7 +355,7 @@ export class OvnDriver implements Driver {
 
   /** Asks every connected host. A host that fails in between has its counts with the next reading. */
   async #readAll(booked: readonly string[]): Promise<readonly HalfReading[][]> {
-    const bindings = this.#bindings();
+    const bindings = this.#whereabouts.bindings();
     const halves = [...this.#hold().specs.values()].flatMap(({ vpcId, halves: own }) =>
       own.map(({ id }): readonly [HalfId, string] => [id, bindings.get(peerPortOf(vpcId, id))?.cookie ?? '']),
     );

@@ -66,11 +66,14 @@ function make(t: TestContext, hosts: AskedHosts, patience = hour, grace = 5): Fe
   return fences;
 }
 const set = (...hosts: readonly string[]): ReadonlySet<string> => new Set(hosts);
+/** The same hosts for each of them. */
+const concern = (vpcIds: readonly VpcId[], hosts: ReadonlySet<string>) =>
+  new Map(vpcIds.map((vpcId) => [vpcId, hosts]));
 
 test('a change is over when each of its hosts has proven it, and no other is asked', async (t) => {
   const hosts = new AskedHosts('h1', 'h2', 'h3');
   const fences = make(t, hosts);
-  const over = fences.wait([red], 7, set('h1', 'h2'), true);
+  const over = fences.wait(concern([red], set('h1', 'h2')), 7, true);
   assert.deepEqual(
     hosts.questions.map(({ host, number, cut }) => [host, number, cut]),
     [
@@ -90,18 +93,18 @@ test('a change is over when each of its hosts has proven it, and no other is ask
 test('what is proven is not asked again, whatever kind of change it was', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const added = fences.wait([red], 3, set('h1'), false);
+  const added = fences.wait(concern([red], set('h1')), 3, false);
   assert.equal(hosts.asked('h1').cut, false);
   hosts.asked('h1').answer(9);
   await added;
-  await fences.wait([red], 9, set('h1'), true);
+  await fences.wait(concern([red], set('h1')), 9, true);
   assert.equal(hosts.questions.length, 1);
 });
 
 test('many changes meanwhile cost one more question', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const all = [1, 2, 3, 4, 5].map((number) => fences.wait([red], number, set('h1'), true));
+  const all = [1, 2, 3, 4, 5].map((number) => fences.wait(concern([red], set('h1')), number, true));
   hosts.asked('h1').answer(1);
   await turns();
   assert.deepEqual(
@@ -117,7 +120,7 @@ test('a host that is away is named, asked when it is back, and named no more whe
   const fences = make(t, hosts);
   let told = 0;
   fences.onOwedChange(() => told++);
-  const over = fences.wait([red, blue], 4, set('h1', 'h3'), true);
+  const over = fences.wait(concern([red, blue], set('h1', 'h3')), 4, true);
   hosts.asked('h1').answer();
   await over;
   assert.deepEqual(fences.owed(), [
@@ -136,10 +139,10 @@ test('a host that is away is named, asked when it is back, and named no more whe
 test('a debt is paid by the number it was made with, also when newer ones follow', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  await fences.wait([red], 4, set('h3'), true);
-  await fences.wait([blue], 6, set('h3'), true);
+  await fences.wait(concern([red], set('h3')), 4, true);
+  await fences.wait(concern([blue], set('h3')), 6, true);
   // A later change of red concerns other hosts only: h3 still owes the earlier one, and no more.
-  const later = fences.wait([red], 8, set('h1'), true);
+  const later = fences.wait(concern([red], set('h1')), 8, true);
   hosts.asked('h1').answer();
   await later;
   hosts.connect('h3');
@@ -154,23 +157,23 @@ test('a debt is paid by the number it was made with, also when newer ones follow
 test('what was only added is owed as not installed, and not twice', async (t) => {
   const hosts = new AskedHosts();
   const fences = make(t, hosts);
-  await fences.wait([red], 4, set('h3'), false);
+  await fences.wait(concern([red], set('h3')), 4, false);
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: [], notInstalledOn: ['h3'] }]);
-  await fences.wait([red], 5, set('h3'), true);
+  await fences.wait(concern([red], set('h3')), 5, true);
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
 });
 
 test('a host that was late holds no further reply until it has proven what it was late with', async (t) => {
   const hosts = new AskedHosts();
   const fences = make(t, hosts);
-  await fences.wait([red], 4, set('h3'), true);
+  await fences.wait(concern([red], set('h3')), 4, true);
   hosts.connect('h3');
   // It is connected now and does not answer: patience is an hour, and nobody has it.
-  await fences.wait([red], 5, set('h3'), true);
-  await fences.wait([blue], 6, set('h3'), false);
+  await fences.wait(concern([red], set('h3')), 5, true);
+  await fences.wait(concern([blue], set('h3')), 6, false);
   hosts.asked('h3').answer(4);
   await turns();
-  const over = fences.wait([blue], 7, set('h3'), true);
+  const over = fences.wait(concern([blue], set('h3')), 7, true);
   assert.equal(await isDone(over), false, 'it is waited for again');
   hosts.asked('h3').answer(7);
   await turns();
@@ -181,8 +184,8 @@ test('a host that was late holds no further reply until it has proven what it wa
 test('an away host does not shorten the patience with the others', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  await fences.wait([red], 4, set('h3'), true);
-  const over = fences.wait([red], 5, set('h1', 'h3'), true);
+  await fences.wait(concern([red], set('h3')), 4, true);
+  const over = fences.wait(concern([red], set('h1', 'h3')), 5, true);
   assert.equal(await isDone(over), false);
   hosts.asked('h1').answer();
   await over;
@@ -192,7 +195,7 @@ test('an away host does not shorten the patience with the others', async (t) => 
 test('a host that does not answer in time is named although it is connected', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts, 20);
-  await fences.wait([red], 4, set('h1'), true);
+  await fences.wait(concern([red], set('h1')), 4, true);
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h1'], notInstalledOn: [] }]);
   hosts.asked('h1').answer();
   await turns();
@@ -202,7 +205,7 @@ test('a host that does not answer in time is named although it is connected', as
 test('a host that refuses is asked again', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait([red], 4, set('h1'), true);
+  const over = fences.wait(concern([red], set('h1')), 4, true);
   hosts.asked('h1').refuse();
   while (hosts.questions.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
   hosts.asked('h1').answer();
@@ -212,7 +215,7 @@ test('a host that refuses is asked again', async (t) => {
 test('a question that the lost connection swallowed is put again, and a late answer to it still counts', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait([red], 4, set('h1'), true);
+  const over = fences.wait(concern([red], set('h1')), 4, true);
   const swallowed = hosts.asked('h1');
   hosts.up.delete('h1');
   hosts.connect('h1');
@@ -227,13 +230,13 @@ test('a question that the lost connection swallowed is put again, and a late ans
 test('a host that is removed owes nothing, and who waits for it is released', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  await fences.wait([red], 4, set('h3'), true);
+  await fences.wait(concern([red], set('h3')), 4, true);
   let told = 0;
   fences.onOwedChange(() => told++);
   fences.forget('h3');
   assert.deepEqual(fences.owed(), []);
   assert.equal(told, 1);
-  const over = fences.wait([red], 5, set('h1'), true);
+  const over = fences.wait(concern([red], set('h1')), 5, true);
   assert.equal(await isDone(over), false);
   fences.forget('h1');
   await over;
@@ -266,8 +269,24 @@ test('what an earlier process may have left open is owed at once, until it is pr
 test('closing releases who waits, and tells what is owed', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait([red], 5, set('h1'), true);
+  const over = fences.wait(concern([red], set('h1')), 5, true);
   fences.close();
   await over;
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h1'], notInstalledOn: [] }]);
+});
+
+test('of changes that shared a transaction each VPC is told of its own hosts', async (t) => {
+  const hosts = new AskedHosts('h1', 'h2');
+  const fences = make(t, hosts);
+  const over = fences.wait(
+    new Map([
+      [red, set('h1', 'h3')],
+      [blue, set('h2')],
+    ]),
+    5,
+    true,
+  );
+  for (const host of ['h1', 'h2']) hosts.asked(host).answer();
+  await over;
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
 });

@@ -113,11 +113,13 @@ export class Fences {
 
   /**
    * Resolves when the hosts have proven it, or patience is at its end; then `owed` names those that have not.
+   * @param concerned of each VPC the hosts that must
    * @param number the configuration (`nb_cfg`)
    * @param cut whether it takes something away
    */
-  async wait(vpcIds: Iterable<VpcId>, number: number, hosts: ReadonlySet<string>, cut: boolean): Promise<void> {
+  async wait(concerned: ReadonlyMap<VpcId, ReadonlySet<string>>, number: number, cut: boolean): Promise<void> {
     const began = performance.now();
+    const hosts = new Set([...concerned.values()].flatMap((of) => [...of]));
     const kind = cut ? 'cut' : 'add';
     this.#aim(number, hosts, kind);
     // A host that is removed meanwhile has no state any more, and owes nothing.
@@ -137,8 +139,9 @@ export class Fences {
       await this.#progress(left);
     }
     const still = missing();
-    const vpcs = [...vpcIds];
-    for (const [, state] of still) {
+    for (const [host, state] of still) {
+      // Of those alone that have something there: whose changes shared the transaction is nobody's business.
+      const vpcs = [...concerned].filter(([, of]) => of.has(host)).map(([vpcId]) => vpcId);
       this.#record(state, vpcs, number, kind);
       // The first number that it failed at stands: else one that follows slowly would be late for ever.
       if (!isLate(state)) state.late = number;
