@@ -50,5 +50,10 @@ export interface Plane {
   onNeedSync(listener: () => void): void;
   /** The plane cannot be reached, and why; when it can be again, `onNeedSync` says so. */
   onLost(listener: (problem: string) => void): void;
+  /**
+   * Another server keeps the plane from now on: what was wanted is forgotten, and nothing is touched until the next full
+   * sync. Of a plane that only one server can keep there is none.
+   */
+  rest?(): void;
   close(): Promise<void>;
 }

@@ -285,3 +285,56 @@ test('what hosts owe comes with each sync, and by itself when it changes', async
   assert.deepEqual(heard, [[[], 5]]);
   await plane.close();
 });
+
+test('a plane that another server keeps from now on is left as that one makes it, until a full sync', async () => {
+  const { a, b, halves, driver, plane, drift, full, only, attach, send, seen } = await three();
+  await full();
+  await attach();
+  const cut = (): Promise<void> =>
+    driver.apply({ make: [], break: [{ step: 'kill-half', vpcId: a, halfId: halves[0] }] });
+  await cut();
+  await plane.checkDrift();
+  assert.equal(send(0, 1), 'delivered', 'the control: while it is kept here this is undone');
+
+  plane.rest();
+  drift.length = 0;
+  await cut(); // as the server does that keeps it now
+  assert.deepEqual(await plane.checkDrift(), []);
+  assert.equal(send(0, 1), 'NoPeering');
+  assert.deepEqual(drift, []);
+  await assert.rejects(only(a, b), { code: 'unavailable' });
+  assert.equal(send(0, 1), 'NoPeering');
+  await full();
+  assert.equal(send(0, 1), 'delivered', 'kept here again');
+  assert.equal((await seen()).vpcs.length, 3);
+});
+
+test('what was asked for before the plane was given up writes nothing afterwards', async () => {
+  const { a, b, c, driver, plane, full, only } = await three();
+  await full();
+  let go = (): void => {};
+  const observe = driver.observe.bind(driver);
+  const seen = observe();
+  // Another server begins to lead while this one looks at the plane.
+  driver.observe = () =>
+    new Promise((resolve) => {
+      go = () => resolve(seen);
+    });
+  const { writes } = driver;
+  const checking = plane.checkDrift();
+  await new Promise((resolve) => setImmediate(resolve));
+  const waiting = only(a, b, c);
+  await driver.apply({ make: [], break: [{ step: 'remove-vpc', vpcId: c }] });
+  const after = driver.writes;
+  assert.ok(after > writes, 'it wrote');
+  plane.rest();
+  driver.observe = observe;
+  go();
+  assert.deepEqual(await checking, []);
+  await assert.rejects(waiting, { code: 'unavailable' });
+  assert.equal(driver.writes, after);
+  assert.deepEqual(
+    (await observe()).network.vpcs.map(({ vpcId }) => vpcId),
+    [a, b].sort(),
+  );
+});

@@ -35,6 +35,9 @@ export class Reconciler implements Plane {
   #synced = false;
   #revision = 0;
   #failed = new Map<VpcId, string>();
+  /** How often the plane was given up, and how often it had been when what is under way was asked for. */
+  #rests = 0;
+  #begun = 0;
   #queue: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -75,7 +78,9 @@ export class Reconciler implements Plane {
   }
 
   sync(update: SyncUpdate): Promise<SyncResult> {
+    const rests = this.#rests;
     return this.#serially(async () => {
+      this.#begun = rests;
       if (!update.full && !this.#synced) throw new DriverError('unavailable', 'a full sync is needed first');
       if (update.full) this.#wanted.clear();
       for (const spec of update.vpcs) this.#wanted.set(spec.vpcId, spec);
@@ -89,6 +94,7 @@ export class Reconciler implements Plane {
       for (const vpcId of update.removed) touched.add(vpcId);
       for (const vpcId of this.#failed.keys()) touched.add(vpcId);
       await this.#converge(touched);
+      this.#demandKept();
       return this.#result();
     });
   }
@@ -142,16 +148,21 @@ export class Reconciler implements Plane {
   async #converge(vpcIds: ReadonlySet<VpcId>): Promise<void> {
     const plan = this.#planFor(vpcIds);
     try {
-      if (!isEmpty(plan)) await this.#driver.apply(plan);
+      if (!isEmpty(plan)) await this.#apply(plan);
       this.#remember(vpcIds);
       return;
     } catch (error) {
+      if (this.#rested) throw error;
       if (vpcIds.size === 1) return this.#fail(vpcIds, error);
     }
     await this.#observe();
     // A live half needs the VPC it leads to: once more for those that may find it now, and on while it helps.
     let left = [...vpcIds];
-    for (let pass = 1, tried = left.length; left.length > 0 && (pass <= 2 || left.length < tried); pass++) {
+    for (
+      let pass = 1, tried = left.length;
+      left.length > 0 && !this.#rested && (pass <= 2 || left.length < tried);
+      pass++
+    ) {
       tried = left.length;
       const failed: VpcId[] = [];
       for (const vpcId of left) if (!(await this.#alone(vpcId))) failed.push(vpcId);
@@ -164,7 +175,7 @@ export class Reconciler implements Plane {
     const alone = new Set([vpcId]);
     try {
       const plan = this.#planFor(alone);
-      if (!isEmpty(plan)) await this.#driver.apply(plan);
+      if (!isEmpty(plan)) await this.#apply(plan);
       this.#remember(alone);
       return true;
     } catch (error) {
@@ -193,21 +204,46 @@ export class Reconciler implements Plane {
     );
     if (kills.length === 0) return;
     // When this fails too, no more can be said than is said already: these VPCs have failed.
-    await this.#driver.apply({ make: [], break: kills }).catch(() => {});
+    await this.#apply({ make: [], break: kills }).catch(() => {});
     await this.#observe();
+  }
+
+  /** See `Plane`. What another server changes would be drift, to be undone. */
+  rest(): void {
+    this.#rests++; // from now on nothing is written that was asked for before
+    void this.#serially(async () => {
+      this.#synced = false;
+      this.#known = null;
+      this.#wanted.clear();
+      this.#failed.clear();
+    });
+  }
+  get #rested(): boolean {
+    return this.#begun !== this.#rests;
+  }
+  /** The only way to write. */
+  async #apply(plan: Plan): Promise<void> {
+    this.#demandKept();
+    await this.#driver.apply(plan);
+  }
+  #demandKept(): void {
+    if (this.#rested) throw new DriverError('unavailable', 'another server keeps the network now');
   }
 
   /** Compares the plane with what is wanted and heals it. Resolves with what had drifted, a line each. */
   checkDrift(): Promise<readonly string[]> {
+    const asked = this.#rests;
     return this.#serially(async () => {
-      if (!this.#synced || this.#closed) return [];
+      this.#begun = asked;
+      if (!this.#synced || this.#closed || this.#rested) return [];
       const before = this.#known;
       const observed = await this.#observe();
       const lines: string[] = [];
-      if (observed.damage.length > 0) {
+      if (observed.damage.length > 0 && !this.#rested) {
         lines.push(...observed.damage, ...(await this.#driver.repair()));
         await this.#observe();
       }
+      if (this.#rested) return [];
       const touched = new Set<VpcId>([...this.#wanted.keys(), ...(this.#known?.keys() ?? [])]);
       for (const vpcId of touched) {
         const expected = before?.get(vpcId) ?? null;

@@ -83,3 +83,25 @@ test('who begins to lead takes over what was owed, once', async (t) => {
   }
   assert.deepEqual(inherited, [[debt]]);
 });
+
+test('who does not lead any more lets the plane rest', async (t) => {
+  const listeners: ((leads: boolean) => void)[] = [];
+  const leadership: Leadership = {
+    leads: true,
+    onChange: (listener) => void listeners.push(listener),
+    onPublished: () => {},
+    publish: async () => {},
+    published: async () => null,
+  };
+  const inner = new Reconciler(new FakeDriver(), { driftInterval: 0 });
+  let rests = 0;
+  inner.rest = () => {
+    rests++;
+  };
+  const plane = new LedPlane(inner, leadership);
+  t.after(() => plane.close());
+  for (const listener of listeners) listener(true);
+  assert.equal(rests, 0, 'the control');
+  for (const listener of listeners) listener(false);
+  assert.equal(rests, 1);
+});

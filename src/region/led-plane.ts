@@ -47,6 +47,7 @@ export class LedPlane implements Plane {
       const waiting = this.#waiting;
       this.#waiting = [];
       for (const { reject } of waiting) reject(changed(leads));
+      if (!leads) plane.rest?.();
       if (leads) for (const listener of this.#needSyncListeners) listener();
     });
     leadership.onPublished(() => this.#look());

@@ -124,27 +124,31 @@ async function sceneIn(house: House): Promise<Scene> {
   return { house, red, blue, redHalf, blueHalf, redCidr, blueCidr, spare: new Map() };
 }
 
-/** The map faults heal by themselves within ten seconds: one that did is made again. */
+/** The map faults heal by themselves within ten seconds: one that did before it was looked at is made again. */
 async function named(house: House, made: readonly Fault[]): Promise<void> {
   const scene = await sceneIn(house);
-  let codes: ReadonlySet<string> = new Set();
+  const inPlane = ({ place }: Fault): boolean => place === 'plane';
   for (let tries = 0; ; tries++) {
+    const again = tries < 3;
+    let codes: ReadonlySet<string>;
     try {
       codes = await mend(scene, made);
-      break;
     } catch (error) {
-      const healed = made.every(({ place }) => place === 'plane') && /nothing is said/.test(String(error));
-      if (!healed || tries === 3) throw error;
+      const healed = made.every(inPlane) && /nothing is said/.test(String(error));
+      if (healed && again) continue;
+      throw error;
     }
+    const missing = made.filter(
+      ({ code }) => !codes.has(code) && !(code === 'plane-differs' && codes.has('plane-drops')),
+    );
+    if (missing.length > 0 && missing.every(inPlane) && again) continue;
+    assert.deepEqual(
+      missing.map(({ name, code }) => `${name}: ${code}`),
+      [],
+      `named: ${[...codes].join(', ')}`,
+    );
+    return;
   }
-  const missing = made.filter(
-    ({ code }) => !codes.has(code) && !(code === 'plane-differs' && codes.has('plane-drops')),
-  );
-  assert.deepEqual(
-    missing.map(({ name, code }) => `${name}: ${code}`),
-    [],
-    `named: ${[...codes].join(', ')}`,
-  );
 }
 
 const house = async (t: TestContext): Promise<House> => {
