@@ -192,7 +192,7 @@ export async function clusterStage(say: (text: string) => void): Promise<Cluster
       const [server] = servers;
       lines.push(`. ${join(home, 'red.env')}         # be red; blue and green have theirs`);
       lines.push(`${room} bin/isthmus peering list   # in the namespace of the API servers`);
-      lines.push(`${room} bin/isthmus host list --run-dir ${server?.options.runDir}`);
+      lines.push(`${room} bin/isthmus host list --socket ${server?.admin.path}`);
       lines.push(`${room} bin/isthmus doctor --run-dir ${server?.options.runDir}`);
       if (red !== undefined) {
         const runDir = join(home, `a${hostNumber(red.host)}`, 'run');
