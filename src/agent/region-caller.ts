@@ -92,10 +92,12 @@ export class RegionCaller {
         return;
       }
       link = new LinkToRegion({ socket, serve, onEnd: (why) => this.#away(why) });
-      const { installationId: theirs } = await link.call('hello', hello(), helloPatience);
+      const said = link.call('hello', hello(), helloPatience);
+      // From its sending on: what changes until the answer is there is told after it, and in no list.
+      this.#link = link;
+      const { installationId: theirs } = await said;
       if (theirs !== installationId) link.close(`the region is installation ${theirs}, not ${installationId}`);
       if (link.closed) return;
-      this.#link = link;
       this.#pause = pauses.first;
       this.#tell('connected', '');
     } catch (error) {

@@ -7,6 +7,7 @@ import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
+import type { Owed } from '../dataplane/driver.ts';
 import { FakeDriver } from '../dataplane/fake/driver.ts';
 import { ChassisBook } from '../dataplane/ovn/chassis.ts';
 import { OvnDriver } from '../dataplane/ovn/driver.ts';
@@ -160,7 +161,17 @@ async function hostsOf(region: Region, many: ReturnType<typeof openHosts>): Prom
   const given = commas(values['hosts-advertise']);
   const advertised = given.length > 0 ? given : advertisedFor(address.host, gateway.port);
   log.info({ addresses: advertised }, 'hosts may call');
-  return { gateway, chassis, owed: () => driver.owed(), advertised, southbound };
+  // On every server: whoever leads next must not wait for it either.
+  region.onChanges((changes) => {
+    for (const change of changes) if (change.op === 'delete' && change.kind === 'host') driver.forgetHost(change.id);
+  });
+  // As the server that leads says, of at most 20 VPCs for each host.
+  const owed = (): readonly Owed[] =>
+    [...new Set(region.status().owed.flatMap(({ vpcIds }) => vpcIds))].map((vpcId) => ({
+      vpcId,
+      ...region.behind(vpcId),
+    }));
+  return { gateway, chassis, owed, advertised, southbound };
 }
 
 process.umask(0o077);

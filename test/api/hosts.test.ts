@@ -126,7 +126,10 @@ test('certificates of another authority, of another key and of a removed host ar
     assert.ok(await isCut(await dial(address, { key, certificate, authority })));
   }
   assert.ok(!link.closed, 'the host itself stays');
-  await region.submit({ kind: 'remove-host', name: 'h1' as HostName, attached: null, lost: true }, operator);
+  await region.submit(
+    { kind: 'remove-host', name: 'h1' as HostName, attached: null, attached: null, lost: true },
+    operator,
+  );
   await until(() => link.closed);
   assert.deepEqual([...gateway.connected()], []);
   assert.ok(await isCut(await dial(address, good)));
@@ -203,4 +206,50 @@ test('an agent connects again when the region is back, and tells what it has', a
     again.attachments().map(({ host, portId }) => [host, portId]),
     [['h1', fact.portId]],
   );
+});
+
+test('a connection that waited with its hello ends with the host’s removal, and cannot speak for its successor', async (t) => {
+  const { region, gateway, address, admit, connected } = await start(t);
+  const [waiting, silent] = [await admit('h1'), await admit('h2')];
+  const sockets = [await dial(address, waiting), await dial(address, silent)] as const;
+  const cut = isCut(sockets[0]);
+  await region.submit({ kind: 'remove-host', name: 'h1' as HostName, attached: null, lost: true }, operator);
+  assert.equal(await cut, true);
+  await assert.rejects(connected(waiting));
+  // The same name, another machine.
+  const successor = await admit('h1');
+  const link = await connected(successor);
+  await assert.rejects(connected(waiting));
+  assert.deepEqual([...gateway.connected()], ['h1']);
+  assert.equal(link.closed, false);
+  const other = linkOn(sockets[1]);
+  await assert.rejects(other.call('interface', { portId: 'port-aaaaaaaaaa' }), /hello comes first/);
+  await other.call('hello', { attachments: [] });
+  assert.equal(gateway.connected().has('h2'), true, 'the control: a host that is none the worse for it');
+});
+
+test('what a host tells of one interface is not filed under another', async (t) => {
+  const { gateway, admit, connected } = await start(t);
+  const link = await connected(await admit('h1'));
+  const fact = { state: 'attached', target: 'netns:x', device: 'eth0', mtu: 1400, up: true } as const;
+  const [one, two] = ['port-aaaaaaaaaa', 'port-bbbbbbbbbb'] as const;
+  await assert.rejects(link.call('attachment', { portId: one, fact: { ...fact, portId: two } }), /another interface/);
+  assert.deepEqual(gateway.attachments(), []);
+  await link.call('attachment', { portId: one, fact: { ...fact, portId: one } });
+  assert.deepEqual(
+    gateway.attachments().map(({ portId, host }) => [portId, host]),
+    [[one, 'h1']],
+  );
+});
+
+test('one address that says nothing keeps nobody else out', async (t) => {
+  const { gateway, address, admit, connected } = await start(t);
+  const credentials = await admit('h1');
+  const silent = await Promise.allSettled(Array.from({ length: 40 }, () => dial(address, { believe: 'anybody' })));
+  const held = silent.filter(({ status }) => status === 'fulfilled').length;
+  assert.ok(held <= 16, `${held} are held`);
+  for (const one of silent) if (one.status === 'fulfilled') one.value.destroy();
+  await pause(50);
+  await connected(credentials);
+  assert.equal(gateway.connected().has('h1'), true);
 });

@@ -50,6 +50,8 @@ interface Open {
 /** Connections that have not said who they are yet, and how long one may take to, in milliseconds. */
 const mostPending = 128;
 const greetPatience = 10_000;
+/** Of those that have not said who they are, so many from one address: no address keeps the others out. */
+const mostPendingOfOne = 16;
 /** Without a certificate: a line of a request to join. */
 const longestOfStranger = 4096;
 const mostConnections = 4096;
@@ -80,6 +82,8 @@ export class HostGateway implements Hosts {
   readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   readonly #reserved = new Map<PortId, { readonly host: HostName; readonly until: number }>();
   readonly #pending = new Set<string>();
+  /** Connections with a certificate, and the key that each of them has shown. */
+  readonly #shown = new Map<TLSSocket, { readonly host: HostName; readonly keyHash: string }>();
   readonly #sockets = new Set<TLSSocket>();
   #of: Open | null = null;
 
@@ -118,7 +122,8 @@ export class HostGateway implements Hosts {
     server.maxConnections = mostConnections;
     server.on('connection', (socket) => {
       const who = placeOf(socket);
-      if (this.#pending.size >= mostPending) {
+      const ofOne = [...this.#pending].filter((one) => one.startsWith(`${socket.remoteAddress} `)).length;
+      if (this.#pending.size >= mostPending || ofOne >= mostPendingOfOne) {
         socket.destroy();
         return;
       }
@@ -178,8 +183,8 @@ export class HostGateway implements Hosts {
       return;
     }
     const host = socket.authorized ? hostNameIn(certificate) : null;
-    const known = host !== null && this.#isKeyOf(host, certificate.publicKey);
-    if (host === null || !known) {
+    const keyHash = keyHashOf(certificate.publicKey);
+    if (host === null || !this.#isKeyOf(host, keyHash)) {
       const { log } = this.#open().options;
       log.warn(
         { from: socket.remoteAddress, subject: certificate.subject },
@@ -188,11 +193,13 @@ export class HostGateway implements Hosts {
       socket.destroy();
       return;
     }
-    this.#greet(socket, host);
+    this.#shown.set(socket, { host, keyHash });
+    socket.on('close', () => this.#shown.delete(socket));
+    this.#greet(socket, host, keyHash);
   }
-  #isKeyOf(host: HostName, key: KeyObject): boolean {
+  #isKeyOf(host: HostName, keyHash: string): boolean {
     const known = this.#open().region.state.get('host', host);
-    return known !== undefined && known.state !== 'invited' && known.keyHash === keyHashOf(key);
+    return known !== undefined && known.state !== 'invited' && known.keyHash === keyHash;
   }
 
   /** Ends a connection that does not come to the point. @returns to be called when it has */
@@ -242,7 +249,7 @@ export class HostGateway implements Hosts {
     return { host, installationId: options.installationId, certificate, southbound: [...options.southbound] };
   }
 
-  #greet(socket: TLSSocket, host: HostName): void {
+  #greet(socket: TLSSocket, host: HostName, keyHash: string): void {
     const { installationId, log } = this.#open().options;
     const greeted = this.#impatient(socket);
     const options: LinkOptions = {
@@ -251,6 +258,14 @@ export class HostGateway implements Hosts {
         if (this.#roster.disconnect(host, link)) log.warn({ host, why }, 'a host is away');
       },
       serve: async (name, params) => {
+        // With every word: the host may have been removed, or its name given to another machine, since it called.
+        if (!this.#isKeyOf(host, keyHash)) {
+          socket.destroy();
+          throw new DriverError('not-supported', `this machine is not host ${host} any more`);
+        }
+        if (name !== 'hello' && this.#roster.link(host) !== link) {
+          throw new DriverError('unavailable', 'hello comes first');
+        }
         switch (name) {
           case 'hello': {
             greeted();
@@ -266,7 +281,9 @@ export class HostGateway implements Hosts {
           case 'attachment': {
             const { portId, fact } = params as Params<RegionCalls, 'attachment'>;
             const of = portIn(portId);
-            if (this.#roster.link(host) !== link) throw new DriverError('unavailable', 'hello comes first');
+            if (fact !== null && fact.portId !== portId) {
+              throw new DriverError('unknown-interface', `what is told of ${portId} is of another interface`);
+            }
             if (this.#reserved.get(of)?.host === host) this.#reserved.delete(of);
             this.#roster.tell(host, of, fact === null ? null : factFrom(fact));
             return {};
@@ -312,7 +329,12 @@ export class HostGateway implements Hosts {
       const now: Host | null = change.op === 'put' && change.resource.kind === 'host' ? change.resource : null;
       const host = now?.id ?? before ?? '';
       if (!isHostName(host)) continue;
-      if (now === null || now.state === 'invited') {
+      const gone = now === null || now.state === 'invited';
+      // Those as well that have not said a word yet.
+      for (const [socket, shown] of this.#shown) {
+        if (shown.host === host && (gone || shown.keyHash !== now.keyHash)) socket.destroy();
+      }
+      if (gone) {
         this.#roster.link(host)?.close('it was removed');
         this.#roster.forget(host);
       }
