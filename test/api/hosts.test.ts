@@ -126,10 +126,7 @@ test('certificates of another authority, of another key and of a removed host ar
     assert.ok(await isCut(await dial(address, { key, certificate, authority })));
   }
   assert.ok(!link.closed, 'the host itself stays');
-  await region.submit(
-    { kind: 'remove-host', name: 'h1' as HostName, attached: null, attached: null, lost: true },
-    operator,
-  );
+  await region.submit({ kind: 'remove-host', name: 'h1' as HostName, attached: null, lost: true }, operator);
   await until(() => link.closed);
   assert.deepEqual([...gateway.connected()], []);
   assert.ok(await isCut(await dial(address, good)));
