@@ -89,9 +89,9 @@ export class ClusterHouse {
 
   /** The service on the first host, answering. */
   async up(): Promise<void> {
-    const remote = (port: number): string => `tcp:${address(1)}:${port}`;
+    const { northbound, southbound } = this.bed.remotes;
     const hosts = ['--hosts-listen', `0.0.0.0:${hostsPort}`, '--hosts-advertise', `${address(1)}:${hostsPort}`];
-    const ovn = ['--driver', 'ovn', '--ovn-nb', remote(6641), '--ovn-sb', remote(6642)];
+    const ovn = ['--driver', 'ovn', '--ovn-nb', northbound, '--ovn-sb', southbound];
     this.#service = this.#spawn(1, ['up', ...ovn, ...hosts, '--run-dir', this.#run(1)], '');
     const out = textOf(this.#service.stderr);
     const exit = ended(this.#service);
@@ -121,7 +121,7 @@ export class ClusterHouse {
       command: string;
     };
     const [, , , , ...args] = made.command.split(' ');
-    const encapsulation = ['--encap-ip', `192.168.77.${host}`];
+    const encapsulation = ['--encap-ip', this.bed.tunnelAddress(host)];
     return this.done(host, 'host', 'join', ...args, ...encapsulation, '--state', this.state(host));
   }
   async startAgent(host: number): Promise<void> {
