@@ -250,3 +250,31 @@ test('one address that says nothing keeps nobody else out', async (t) => {
   await connected(credentials);
   assert.equal(gateway.connected().has('h1'), true);
 });
+
+test('of two hosts that have one interface the first by name keeps it, whoever told of it first', async (t) => {
+  const { gateway, address, admit } = await start(t);
+  const fact = { state: 'attached', target: 'netns:x', device: 'eth0', mtu: 1400, up: true } as const;
+  const portId = 'port-aaaaaaaaaa';
+  const asked: string[] = [];
+  const host = async (name: string): Promise<LinkToRegion> => {
+    const socket = await dial(address, await admit(name));
+    const serve = async (what: string): Promise<object> => {
+      asked.push(`${name} ${what}`);
+      return {};
+    };
+    const link = new LinkToRegion({ socket, serve, onEnd: () => {} });
+    await link.call('hello', { attachments: [] });
+    return link;
+  };
+  const [second, first] = [await host('h2'), await host('h1')];
+  await second.call('attachment', { portId, fact: { ...fact, portId } });
+  assert.deepEqual(asked, [], 'the control: one alone keeps it');
+  await first.call('attachment', { portId, fact: { ...fact, portId } });
+  await until(() => asked.length > 0);
+  assert.deepEqual(asked, ['h2 release']);
+  await second.call('attachment', { portId, fact: null });
+  assert.deepEqual(
+    gateway.attachments().map((one) => one.host),
+    ['h1'],
+  );
+});

@@ -271,6 +271,7 @@ export class HostGateway implements Hosts {
             greeted();
             const { attachments } = params as Params<RegionCalls, 'hello'>;
             this.#roster.connect(host, link, attachments.map(factFrom));
+            for (const { portId } of attachments) this.#settle(portIn(portId));
             log.info({ host, from: socket.remoteAddress, workloads: attachments.length }, 'a host is connected');
             // After the answer, so that the host knows that it is heard before it is asked.
             setImmediate(() => {
@@ -286,6 +287,7 @@ export class HostGateway implements Hosts {
             }
             if (this.#reserved.get(of)?.host === host) this.#reserved.delete(of);
             this.#roster.tell(host, of, fact === null ? null : factFrom(fact));
+            this.#settle(of);
             return {};
           }
           case 'interface':
@@ -320,6 +322,22 @@ export class HostGateway implements Hosts {
     for (const [id, { until }] of this.#reserved) if (until <= now) this.#reserved.delete(id);
     this.#reserved.set(portId, { host, until: now + reservation });
     return spec;
+  }
+
+  /**
+   * Two hosts that asked two servers at the same moment may both have been told that they may. The one whose name comes first
+   * keeps the interface: the same on every server, whatever it heard first.
+   */
+  #settle(portId: PortId): void {
+    const [keeper, ...others] = this.#roster
+      .all()
+      .filter((fact) => fact.portId === portId && fact.state === 'attached')
+      .map(({ host }) => host)
+      .sort();
+    for (const host of others) {
+      this.#open().options.log.warn({ portId, keeper, host }, 'an interface is attached on two hosts');
+      this.release(host, portId).catch(() => {}); // it has let go already, or is away and will be asked when it is back
+    }
   }
 
   /** A host that was removed, or has another key now, is cut at once. */
