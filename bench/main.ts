@@ -18,6 +18,7 @@ import { Sandbox } from './sandbox.ts';
 import { commandsAtScale, hub, interfaces, startUp } from './scale.ts';
 import { Tenants } from './tenants.ts';
 import { throughput } from './throughput.ts';
+import { traces } from './traces.ts';
 import { TrafficProcess } from './traffic.ts';
 
 const parts = ['throughput', 'program', 'fence', 'control-plane', 'scale', 'api'] as const;
@@ -162,6 +163,8 @@ async function main(): Promise<void> {
     figures.push(...(await commandsAtScale(sandbox, sizes, quick ? 10 : 50, progress)));
     progress('a hub');
     figures.push(...(await hub(sandbox, quick ? 200 : 1000)));
+    progress('traces');
+    figures.push(...(await traces(sandbox, quick ? 1000 : 10_000, 3000)));
   }
   if (only.includes('api')) figures.push(...(await api(sandbox, quick ? 2000 : 8000, progress)));
   if (lacking.length === 0) figures.push(...(await withPackets(sandbox, { quick, only, progress })));

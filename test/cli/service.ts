@@ -67,7 +67,8 @@ export function isthmus(args: readonly string[], env: NodeJS.ProcessEnv, uid?: n
   const argv = ['--disable-warning=ExperimentalWarning', join(root, 'src/cli/main.ts'), ...args];
   const user = uid === undefined ? {} : { uid, gid: uid };
   return new Promise((done) => {
-    const options = { env: { PATH: process.env['PATH'], ...env }, timeout: 30_000, ...user };
+    const { PATH, NODE_COMPILE_CACHE } = process.env;
+    const options = { env: { PATH, NODE_COMPILE_CACHE, ...env }, timeout: 30_000, ...user };
     const child = execFile(process.execPath, argv, options, (error, stdout, stderr) => {
       done({ status: error === null ? 0 : Number(error.code ?? 99), stdout, stderr });
     });

@@ -14,6 +14,7 @@ import {
   owned,
   submit,
   Text,
+  tenantOf,
   withBody,
   withoutBody,
 } from '../operation.ts';
@@ -83,18 +84,29 @@ export const peeringOperations: readonly Operation[] = [
     }),
     async (call) => {
       const { vpcPeeringName, vpcId, remoteVpcId, description = '', clientToken } = call.body;
+      const asked = {
+        name: nameIn('vpcPeeringName', vpcPeeringName),
+        description: descriptionIn('description', description),
+      };
+      const pair = { local: idIn('vpc', 'vpcId', vpcId), remote: idIn('vpc', 'remoteVpcId', remoteVpcId) };
       const made = await submit(
         call,
-        {
-          kind: 'create-peering',
-          name: nameIn('vpcPeeringName', vpcPeeringName),
-          description: descriptionIn('description', description),
-          vpcId: idIn('vpc', 'vpcId', vpcId),
-          remoteVpcId: idIn('vpc', 'remoteVpcId', remoteVpcId),
-        },
+        { kind: 'create-peering', ...asked, vpcId: pair.local, remoteVpcId: pair.remote },
         clientToken === undefined ? undefined : tokenIn(clientToken),
       );
-      return { vpcPeering: peeringView(call.region, own(call, 'peering', made.id ?? '')) };
+      const id = pathId('peering', made.id ?? '');
+      // It may be gone again: deleted while its fence was waited for, or since the first answer to the same token.
+      const half = call.region.state.get('peering', id) ?? {
+        ...asked,
+        kind: 'peering',
+        id,
+        accountId: tenantOf(call).accountId,
+        localVpcId: pair.local,
+        remoteVpcId: pair.remote,
+        state: 'Disconnected',
+        createdTime: '',
+      };
+      return { vpcPeering: peeringView(call.region, half) };
     },
   ),
   withoutBody(
