@@ -63,7 +63,10 @@ export async function traces(sandbox: Sandbox, vpcs: number, samples: number): P
     // Peers in turns with VPCs that no way leads to; between workloads, and between whole VPCs.
     const own = [...state.children('vpc', caller ?? '')];
     const from = own[Math.floor(n / 4) % own.length];
-    const half = from === undefined ? undefined : state.children('peering', from.id)[0];
+    const half =
+      from === undefined
+        ? undefined
+        : state.children('peering', from.id).find(({ localVpcId }) => localVpcId === from.id);
     const to = n % 2 === 0 ? half?.remoteVpcId : own[(n * 17 + 5) % own.length]?.id;
     if (from === undefined || to === undefined || to === from.id) continue;
     const end = (vpcId: typeof to): string =>
