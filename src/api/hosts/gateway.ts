@@ -331,7 +331,8 @@ export class HostGateway implements Hosts {
   #settle(portId: PortId): void {
     const [keeper, ...others] = this.#roster
       .all()
-      .filter((fact) => fact.portId === portId && fact.state === 'attached')
+      // What one that is away told last may no longer be so; it is settled when it is back.
+      .filter((one) => one.portId === portId && one.state === 'attached' && this.#roster.connected.has(one.host))
       .map(({ host }) => host)
       .sort();
     for (const host of others) {
