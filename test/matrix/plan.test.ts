@@ -11,6 +11,7 @@ import type { Outcome, Plan, Principal } from '../../src/region/service.ts';
 import type { TenantCommand } from '../../src/rules/commands.ts';
 import { cannotRun } from '../wire/lab.ts';
 import { type MakeCarrier, onEbpf, onFake } from './carriers.ts';
+import { expected } from './oracle.ts';
 import { action, tenants, Walk } from './walk.ts';
 import { World } from './world.ts';
 
@@ -39,7 +40,8 @@ class Comparison {
         if (a === undefined || b === undefined || from === to) continue;
         for (const address of b.primary) {
           if (!a.primary.some((own) => familyOf(own) === familyOf(address))) continue;
-          const probe = await carrier.probe(from, address, false);
+          // What is handed to an appliance nobody receives: there is nothing to wait two seconds for.
+          const probe = await carrier.probe(from, address, expected(state, attached, a, address).handed);
           found.set(`${from} ${to} ${address}`, 'delivered' in probe && probe.delivered === to);
         }
       }
