@@ -9,6 +9,7 @@ import pino from 'pino';
 import { lockFile } from '../store/lock.ts';
 import { Agent } from './agent.ts';
 import { DoorServer } from './server.ts';
+import { upUntilStopped } from './stopping.ts';
 
 const { values } = parseArgs({
   options: {
@@ -42,17 +43,4 @@ const gid = Number(values.gid ?? uid);
 doors.push(await DoorServer.open({ kind: 'region', path: join(runDir, 'agent.sock'), uid, gid }, agent.handle));
 doors.push(await DoorServer.open({ kind: 'host', path: join(runDir, 'host.sock'), uid: 0, gid: 0 }, agent.handle));
 log.info({ runDir }, 'listening');
-// `isthmus up` waits for this; systemd needs it not.
-process.send?.({ up: true });
-process.channel?.unref();
-
-let stopping = false;
-async function stop(signal: string): Promise<void> {
-  if (stopping) return;
-  stopping = true;
-  log.info({ signal }, 'stopping; the network stays as it is');
-  await Promise.all(doors.map((door) => door.close()));
-  await agent.close();
-  process.exit(0);
-}
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(signal));
+upUntilStopped({ log, doors, agent });

@@ -12,6 +12,7 @@ import { HostAgent } from './host-agent.ts';
 import { defaultHome, readHome } from './host-home.ts';
 import { probeHost, workloadMtu } from './host-setup.ts';
 import { DoorServer } from './server.ts';
+import { upUntilStopped } from './stopping.ts';
 
 const { values } = parseArgs({
   options: {
@@ -62,16 +63,4 @@ const agent = new HostAgent({
 });
 doors.push(await DoorServer.open({ kind: 'host', path: join(runDir, 'host.sock'), uid: 0, gid: 0 }, agent.handle));
 log.info({ host: home.name, regions: home.regions, mtu }, 'listening');
-process.send?.({ up: true });
-process.channel?.unref();
-
-let stopping = false;
-async function stop(signal: string): Promise<void> {
-  if (stopping) return;
-  stopping = true;
-  log.info({ signal }, 'stopping; the network stays as it is');
-  await Promise.all(doors.map((door) => door.close()));
-  await agent.close();
-  process.exit(0);
-}
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(signal));
+upUntilStopped({ log, doors, agent });

@@ -9,7 +9,7 @@ import { Reconciler } from '../../src/dataplane/reconciler.ts';
 import type { Packet } from '../../src/explain/explain.ts';
 import type { VpcId } from '../../src/model/ids.ts';
 import { gatewayMac } from '../../src/model/network-spec.ts';
-import { planFor } from '../contract/subjects.ts';
+import { planFor } from '../wire/plan-for.ts';
 import { address, type Sketch, twoSites } from '../wire/sketch.ts';
 import { byHand } from '../wire/workload.ts';
 import { cannotRun, Ground } from './ground.ts';

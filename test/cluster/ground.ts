@@ -9,18 +9,18 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bedMissing, bedMtu, bedPackages, ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
-import { diff } from '../../src/dataplane/diff.ts';
 import { type AttachmentFact, type AttachRequest, DriverError, type Plan } from '../../src/dataplane/driver.ts';
 import { OvnDriver, type OvnOptions } from '../../src/dataplane/ovn/driver.ts';
 import { OvsHost } from '../../src/dataplane/ovn/host.ts';
 import { type Operation, Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
 import { PacketSocket } from '../../src/kernel/socket.ts';
-import type { PortId, VpcId } from '../../src/model/ids.ts';
+import type { PortId } from '../../src/model/ids.ts';
 import { type Address, parseMac } from '../../src/model/ip.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
 import { seen, udpFrame } from '../wire/frame.ts';
 import { type Ending, cannotRun as noRoot } from '../wire/lab.ts';
+import { planFor } from '../wire/plan-for.ts';
 import { probePort, Workload } from '../wire/workload.ts';
 import { LocalHosts } from './local-hosts.ts';
 import { OvnTrace } from './ovn-trace.ts';
@@ -173,13 +173,7 @@ export class Ground {
 
   /** observe → diff → apply. @returns the plan that was carried out */
   async become(wanted: NetworkSpec): Promise<Plan> {
-    const { network } = await this.#driver.observe();
-    const before = new Map(network.vpcs.map((vpc) => [vpc.vpcId, vpc]));
-    const after = new Map(wanted.vpcs.map((vpc) => [vpc.vpcId, vpc]));
-    const ids = [...new Set<VpcId>([...before.keys(), ...after.keys()])];
-    const plan = diff(
-      ids.map((vpcId) => ({ vpcId, observed: before.get(vpcId) ?? null, wanted: after.get(vpcId) ?? null })),
-    );
+    const plan = await planFor(this.#driver, wanted);
     await this.#driver.apply(plan);
     return plan;
   }

@@ -14,7 +14,7 @@ import { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
 import type { HostReading, Hosts } from '../../src/dataplane/ovn/hosts.ts';
 import type { PortId } from '../../src/model/ids.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
-import { planFor } from '../contract/subjects.ts';
+import { planFor } from '../wire/plan-for.ts';
 import { twoSites } from '../wire/sketch.ts';
 import { cannotRun } from './ground.ts';
 

@@ -4,8 +4,9 @@ import { type Driver, DriverError, type DriverErrorCode } from '../../src/datapl
 import type { Exit } from '../../src/model/drop-reason.ts';
 import type { HalfId, PortId } from '../../src/model/ids.ts';
 import { gatewayMac } from '../../src/model/network-spec.ts';
+import { planFor } from '../wire/plan-for.ts';
 import { address, twoSites } from '../wire/sketch.ts';
-import { planFor, type Subject } from './subjects.ts';
+import type { Subject } from './subjects.ts';
 
 const blue4 = address('10.2.0.4');
 const red4 = address('10.1.0.4');

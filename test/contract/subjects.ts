@@ -1,12 +1,12 @@
 /** A data plane under the contract: a driver, workloads on it, and packets. One for each driver. */
-import { diff } from '../../src/dataplane/diff.ts';
 import type { AttachmentFact, AttachRequest, Driver, Plan } from '../../src/dataplane/driver.ts';
 import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
 import { PlaneView } from '../../src/explain/plane-view.ts';
-import type { PortId, VpcId } from '../../src/model/ids.ts';
+import type { PortId } from '../../src/model/ids.ts';
 import { type Address, familyOf } from '../../src/model/ip.ts';
 import { gatewayMac, type NetworkSpec } from '../../src/model/network-spec.ts';
 import { type Ending, Lab, type Probe } from '../wire/lab.ts';
+import { planFor } from '../wire/plan-for.ts';
 
 /** Room for four of everything and a few more; see the test of plans that do not fit. */
 export const tight = { interfaces: 4, addresses: 8, routeTables: 4, halves: 4 } as const;
@@ -32,14 +32,6 @@ export interface Subject {
   reopen(of?: { readonly purged: boolean }): Promise<Driver>;
 }
 export type MakeSubject = (ending: Ending, room?: typeof tight) => Promise<Subject>;
-
-export async function planFor(driver: Driver, wanted: NetworkSpec): Promise<Plan> {
-  const { network } = await driver.observe();
-  const before = new Map(network.vpcs.map((vpc) => [vpc.vpcId, vpc]));
-  const after = new Map(wanted.vpcs.map((vpc) => [vpc.vpcId, vpc]));
-  const ids = [...new Set<VpcId>([...before.keys(), ...after.keys()])];
-  return diff(ids.map((vpcId) => ({ vpcId, observed: before.get(vpcId) ?? null, wanted: after.get(vpcId) ?? null })));
-}
 
 export const fake: MakeSubject = async (_ending, room) => {
   const driver = new FakeDriver(room);

@@ -29,6 +29,15 @@ async function startServer(t: TestContext, url: string, driver = new FakeDriver(
   t.after(() => region.close().catch(() => {}));
   return { region, store, driver };
 }
+/** Two servers on one plane, of which one leads. */
+async function two(t: TestContext, url: string, driver: FakeDriver) {
+  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)];
+  await until('one leads', () => servers.some(({ region }) => region.status().leads));
+  const leader = servers.find(({ region }) => region.status().leads);
+  const other = servers.find((server) => server !== leader);
+  assert.ok(leader !== undefined && other !== undefined);
+  return { servers, leader, other };
+}
 const everything = ({ region }: Server): readonly Resource[] =>
   resourceKinds.flatMap((kind): Resource[] => [...region.state.all(kind)]).sort((a, b) => (a.id < b.id ? -1 : 1));
 const operator: Principal = { kind: 'operator' };
@@ -94,11 +103,7 @@ test('a reply waits for the leader’s fence; when the leader goes another takes
   if (postgres === null) return;
   const url = await postgres.database('takeover');
   const driver = new FakeDriver();
-  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)];
-  await until('one leads', () => servers.some(({ region }) => region.status().leads));
-  const leader = servers.find(({ region }) => region.status().leads);
-  const other = servers.find((server) => server !== leader);
-  assert.ok(leader !== undefined && other !== undefined);
+  const { leader, other } = await two(t, url, driver);
 
   const accountId = (await give(other, { kind: 'create-account', name: 'red' })) as AccountId;
   const who = tenant(accountId);
@@ -220,11 +225,7 @@ test('what a host owes is shown by every server, with and without a sync, whoeve
   if (postgres === null) return;
   const url = await postgres.database('owed');
   const driver = new OwingDriver();
-  const servers = [await startServer(t, url, driver), await startServer(t, url, driver)];
-  await until('one leads', () => servers.some(({ region }) => region.status().leads));
-  const leader = servers.find(({ region }) => region.status().leads);
-  const other = servers.find((server) => server !== leader);
-  assert.ok(leader !== undefined && other !== undefined);
+  const { servers, leader, other } = await two(t, url, driver);
   const accountId = (await give(other, { kind: 'create-account', name: 'red' })) as AccountId;
   const who = tenant(accountId);
   const [x, y] = [(await give(other, vpc('x', 1), who)) as VpcId, (await give(other, vpc('y', 2), who)) as VpcId];

@@ -8,15 +8,15 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { diff } from '../../src/dataplane/diff.ts';
 import type { AttachmentFact, AttachRequest, Plan } from '../../src/dataplane/driver.ts';
 import { EbpfDriver, type EbpfOptions, purgePlane } from '../../src/dataplane/ebpf/driver.ts';
 import { exitsPerInterface, sizes, sumCounts } from '../../src/dataplane/ebpf/layout.ts';
 import * as bpf from '../../src/kernel/bpf.ts';
 import { type Exit, exitNames, exits } from '../../src/model/drop-reason.ts';
-import type { HalfId, PortId, VpcId } from '../../src/model/ids.ts';
+import type { HalfId, PortId } from '../../src/model/ids.ts';
 import type { Address } from '../../src/model/ip.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
+import { planFor } from './plan-for.ts';
 import { byHand, probePort, Workload } from './workload.ts';
 
 /** Why kernel tests cannot run here, for `test`'s option `skip`; never a reason under CI. */
@@ -87,13 +87,7 @@ export class Lab {
 
   /** observe → diff → apply. @returns the plan that was carried out */
   async become(wanted: NetworkSpec): Promise<Plan> {
-    const { network } = await this.#driver.observe();
-    const before = new Map(network.vpcs.map((vpc) => [vpc.vpcId, vpc]));
-    const after = new Map(wanted.vpcs.map((vpc) => [vpc.vpcId, vpc]));
-    const ids = [...new Set<VpcId>([...before.keys(), ...after.keys()])];
-    const plan = diff(
-      ids.map((vpcId) => ({ vpcId, observed: before.get(vpcId) ?? null, wanted: after.get(vpcId) ?? null })),
-    );
+    const plan = await planFor(this.#driver, wanted);
     await this.#driver.apply(plan);
     return plan;
   }

@@ -251,8 +251,10 @@ export class OvnDriver implements Driver {
     this.#held = { ...next, generation: held.generation + (operations.length === 0 ? 0 : 1) };
     const now = this.#whereabouts.of(next.specs, after.keys());
     await this.#fences.wait(together(before, now), number, cut);
-    const were = [...touched].flatMap((vpcId) => held.specs.get(vpcId) ?? []);
-    await this.#workloads.changed(interfacesOf(were), interfacesOf(next.specs.values()));
+    const touchedOf = (specs: Held['specs']) => interfacesOf([...touched].flatMap((vpcId) => specs.get(vpcId) ?? []));
+    await this.#workloads.changed(touchedOf(held.specs), touchedOf(next.specs), () =>
+      interfacesOf(next.specs.values()),
+    );
   }
 
   /** The VPCs of the plan, and those whose rows depend on them. */

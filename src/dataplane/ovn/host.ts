@@ -3,7 +3,7 @@
  * each half, and puts workloads on the integration bridge. Speaks only to the daemons of its own host.
  */
 import { execFile } from 'node:child_process';
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual, promisify } from 'node:util';
@@ -373,6 +373,3 @@ function factOf(portId: PortId, row: Row): AttachmentFact {
     up: state === undefined ? null : state === 'up',
   };
 }
-
-/** Whether Open vSwitch's sockets are where they should be. */
-export const hasOpenVSwitch = (runDirectory = '/run/openvswitch'): boolean => existsSync(join(runDirectory, 'db.sock'));

@@ -28,15 +28,19 @@ export class Workloads {
     this.#strayPatience = strayPatience;
   }
 
-  /** After a change of the network. @param before interfaces as they were @param now as they are */
-  async changed(before: Interfaces, now: Interfaces): Promise<void> {
+  /**
+   * After a change of the network.
+   * @param before interfaces that it touches, as they were @param now as they are
+   * @param all of the whole network: asked for only where somebody is still to be told
+   */
+  async changed(before: Interfaces, now: Interfaces, all: () => Interfaces): Promise<void> {
     for (const { host, portId } of this.#hosts.attachments()) {
       const [was, is] = [before.get(portId), now.get(portId)];
       if (was === undefined) continue;
       if (is === undefined) await this.#release(host, portId);
       else if (!isDeepStrictEqual(was.addresses, is.addresses)) this.#untold.add(portId);
     }
-    await this.#tell(now);
+    if (this.#untold.size > 0) await this.#tell(all());
   }
   /** A host is there again: what changed meanwhile it does not know. */
   async returned(host: string, now: Interfaces): Promise<void> {
