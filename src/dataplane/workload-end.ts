@@ -4,6 +4,7 @@
  * host's included. What the workload has rearranged stays as it is.
  */
 import { closeSync } from 'node:fs';
+import { announce } from '../kernel/announce.ts';
 import * as bpf from '../kernel/bpf.ts';
 import * as link from '../kernel/link.ts';
 import { Netlink } from '../kernel/netlink.ts';
@@ -84,30 +85,51 @@ export function changeAddresses(
 ): void {
   const kept = new Set(after.addresses.map(({ address }) => address));
   try {
-    withNetlink(targetOf(target), (net) => {
-      // The other end of this very pair, whatever it is called by now.
-      const isOurs = (one: link.Link): boolean =>
-        one.ifindex === host.peer && one.peer === host.ifindex && one.mac === after.mac;
-      const eth = link.links(net).find(isOurs);
-      if (eth === undefined) return;
+    withDevice(host, target, after, (net, ifindex) => {
       for (const { address, prefixLength } of before.addresses) {
-        if (!kept.has(address)) link.removeAddress(net, eth.ifindex, address, prefixLength);
+        if (!kept.has(address)) link.removeAddress(net, ifindex, address, prefixLength);
       }
       // All of them: with the first address of a range Linux takes the others of it away, and with the last the routes.
-      setAddresses(net, eth.ifindex, after);
-      also(net, eth.ifindex);
+      setAddresses(net, ifindex, after);
+      also(net, ifindex);
     });
   } catch {
     // The plane is right; the workload's own set-up is not ours to insist on.
   }
 }
 
-function withNetlink(target: Target, work: (net: Netlink) => void): void {
+/**
+ * Tells the neighbours of a workload that its addresses are at its MAC.
+ * @param host our end of the pair
+ * @param target as a note has it
+ * @throws DriverError, KernelError when it has gone
+ */
+export function announceAddresses(host: link.Link, target: string, spec: InterfaceSpec): void {
+  const addresses = spec.addresses.map(({ address }) => address);
+  withDevice(host, target, spec, (_net, ifindex, namespace) => announce(namespace, ifindex, spec.mac, addresses));
+}
+
+/** The other end of this very pair, whatever it is called by now; nothing where it is not. */
+function withDevice(
+  host: link.Link,
+  target: string,
+  { mac }: InterfaceSpec,
+  work: (net: Netlink, ifindex: number, namespace: number) => void,
+): void {
+  withNetlink(targetOf(target), (net, namespace) => {
+    const isOurs = (one: link.Link): boolean =>
+      one.ifindex === host.peer && one.peer === host.ifindex && one.mac === mac;
+    const eth = link.links(net).find(isOurs);
+    if (eth !== undefined) work(net, eth.ifindex, namespace);
+  });
+}
+
+function withNetlink(target: Target, work: (net: Netlink, namespace: number) => void): void {
   const namespace = openTarget(target);
   try {
     const net = inside(namespace, () => new Netlink());
     try {
-      work(net);
+      work(net, namespace);
     } finally {
       net.close();
     }

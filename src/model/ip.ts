@@ -127,6 +127,12 @@ export function macOf(seed: bigint): Mac {
   return (hex.match(/../g) ?? []).join(':') as Mac;
 }
 
+/** The link-local address that a MAC gives (EUI-64, RFC 4291 appendix A). */
+export function linkLocalOf(mac: Mac): Address {
+  const bits = BigInt(`0x${mac.replaceAll(':', '')}`) ^ 0x020000000000n;
+  return addressOf(6, (0xfe80n << 112n) | ((bits >> 24n) << 40n) | (0xfffen << 24n) | (bits & 0xffffffn));
+}
+
 // Parsing the same text again and again is the hottest thing the control plane does; the caches are bounded.
 const cacheLimit = 65_536;
 const addressCache = new Map<string, AddressBits>();

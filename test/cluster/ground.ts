@@ -208,6 +208,7 @@ export class Ground {
     for (const portId of fresh) {
       const placed = this.#placed.get(portId);
       if (placed === undefined) continue;
+      assert.ok(await this.agent(placed.host).carried(portId, awaitedPatience), `OVN carries ${portId}`);
       // The kernel tells IPv6 of a carrier with up to a second's delay, and until then it receives nothing.
       await this.until('IPv6 is ready', () => placed.workload.link(placed.device).carrier);
     }

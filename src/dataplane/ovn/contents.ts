@@ -21,10 +21,10 @@ import {
   specKey,
   type TableName,
   tableNames,
-  UnsuitableSpecError,
   vpcKey,
   type WantedRow,
 } from './rows.ts';
+import { UnsuitableSpecError } from './segments.ts';
 
 /** A copy of the database. */
 export interface Copy {

@@ -29,7 +29,8 @@ import { Fences } from './fences.ts';
 import type { Hosts } from './hosts.ts';
 import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
-import { mostNumber, peerPortOf, rowsOf, type TableName, UnsuitableSpecError, type WantedRow } from './rows.ts';
+import { mostNumber, peerPortOf, rowsOf, type TableName, type WantedRow } from './rows.ts';
+import { UnsuitableSpecError } from './segments.ts';
 import { together, Whereabouts } from './whereabouts.ts';
 import { interfacesOf, Workloads } from './workloads.ts';
 

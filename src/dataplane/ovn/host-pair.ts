@@ -3,7 +3,7 @@
  * and what the operator named inside the workload. A device that is not ours is never touched, whatever its name.
  */
 import { execFile } from 'node:child_process';
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import * as link from '../../kernel/link.ts';
 import { Netlink } from '../../kernel/netlink.ts';
@@ -12,7 +12,7 @@ import type { PortId } from '../../model/ids.ts';
 import { familyOf } from '../../model/ip.ts';
 import { gatewayMac, type InterfaceSpec } from '../../model/network-spec.ts';
 import { DriverError } from '../driver.ts';
-import { changeAddresses, configure, openTarget, type Target, targetText } from '../workload-end.ts';
+import { announceAddresses, changeAddresses, configure, openTarget, type Target, targetText } from '../workload-end.ts';
 
 const run = promisify(execFile);
 const programPatience = 10_000;
@@ -126,6 +126,8 @@ export class HostPairs {
       link.setUp(host, near.ifindex);
       const net = inside(workload.namespace, () => new Netlink());
       try {
+        // OVN lets whoever is in the subnet say that he is a router.
+        inside(workload.namespace, () => refuseRouters(workload.device));
         configure(net, workload.device, spec);
         link.settle(host, near.ifindex);
         const eth = link.linkNamed(net, workload.device);
@@ -145,6 +147,18 @@ export class HostPairs {
     });
   }
 
+  /** Tells the workload's neighbours that its addresses are here. @param target as a note has it */
+  announce(target: string, spec: InterfaceSpec): void {
+    try {
+      this.#withHost((host) => {
+        const near = this.#find(host, spec.id);
+        if (near !== undefined) announceAddresses(near, target, spec);
+      });
+    } catch {
+      // The workload has gone, or has rearranged its network: then its neighbours ask.
+    }
+  }
+
   /** One that is not there is no error. */
   delete(portId: PortId): void {
     this.#withHost((host) => {
@@ -159,6 +173,12 @@ function knowGateways(net: Netlink, ifindex: number, { addresses }: InterfaceSpe
   for (const { gateway } of addresses) {
     if (familyOf(gateway) === 6) link.addNeighbour(net, ifindex, gateway, gatewayMac);
   }
+}
+
+function refuseRouters(device: string): void {
+  const path = `/proc/sys/net/ipv6/conf/${device}/accept_ra`;
+  // Without IPv6 there is none.
+  if (existsSync(path)) writeFileSync(path, '0');
 }
 
 function inodeOfOwn(): number {

@@ -37,7 +37,11 @@ const bridge = 'br-int';
 const numberKey = 'ovn-nb-cfg';
 const portKey = 'isthmus:port';
 const noteKey = 'isthmus:note';
+/** The addresses that the interface's neighbours were told of. */
+const announcedKey = 'isthmus:announced';
 const daemonPatience = 10_000;
+/** Milliseconds from one announcement to its repetition: OVN's own word that it carries a port may be early. */
+const announcePause = 1_000;
 
 const run = promisify(execFile);
 
@@ -60,6 +64,7 @@ export class OvsHost {
   readonly #told = new Map<PortId, AttachmentFact>();
   /** Those that are being taken off. */
   readonly #leaving = new Set<PortId>();
+  readonly #announcing = new Set<PortId>();
   /** Called after each change of the copy. */
   readonly #waiters = new Set<() => void>();
   /** Ports that are on the bridge; and whether one left since everything was forgotten last. */
@@ -200,6 +205,7 @@ export class OvsHost {
       this.#told.set(portId, fact);
       this.#tell(fact);
     }
+    for (const portId of now.keys()) if (this.#isUnannounced(portId)) void this.#announce(portId);
     for (const waiter of [...this.#waiters]) waiter();
   }
   #tell(fact: AttachmentFact): void {
@@ -266,9 +272,49 @@ export class OvsHost {
     if (this.#left) await this.#forget();
   }
 
-  /** Resolves once OVN carries what an interface sends and receives. @returns whether it does within that patience */
+  /** OVN carries it, and its neighbours may still send to the MAC of who had an address of it before. */
+  #isUnannounced(portId: PortId): boolean {
+    const row = this.#ours().get(portId);
+    const note = row === undefined ? undefined : noteOf(row);
+    const ids = idsOf(row);
+    return note !== undefined && ids['ovn-installed'] === 'true' && ids[announcedKey] !== addressesText(note.spec);
+  }
+  /** @returns the interface as it was told, if it is here */
+  #tellNeighbours(portId: PortId): InterfaceSpec | undefined {
+    const row = this.#closed ? undefined : this.#ours().get(portId);
+    const note = row === undefined ? undefined : noteOf(row);
+    if (note !== undefined) this.#pairs.announce(note.target, note.spec);
+    return note?.spec;
+  }
+  async #announce(portId: PortId): Promise<void> {
+    if (this.#announcing.has(portId)) return;
+    this.#announcing.add(portId);
+    try {
+      await this.#serially(async () => {
+        if (!this.#isUnannounced(portId)) return;
+        const spec = this.#tellNeighbours(portId);
+        if (spec === undefined) return;
+        const told = `external_ids:"${announcedKey}"=${JSON.stringify(addressesText(spec))}`;
+        await this.#vsctl('--if-exists', 'set', 'Interface', pairName(portId), told);
+        await this.#until(() => !this.#isUnannounced(portId), daemonPatience);
+        setTimeout(() => this.#tellNeighbours(portId), announcePause).unref();
+      });
+    } catch {
+      // The local database is away: with the next change of it.
+    } finally {
+      this.#announcing.delete(portId);
+    }
+  }
+
+  /**
+   * Resolves once OVN carries what an interface sends and receives, and its neighbours know.
+   * @returns whether that is so within the patience
+   */
   carried(portId: PortId, patience: number): Promise<boolean> {
-    const done = (): boolean => idsOf(this.#ours().get(portId))['ovn-installed'] === 'true';
+    const done = (): boolean => {
+      const row = this.#ours().get(portId);
+      return row !== undefined && idsOf(row)['ovn-installed'] === 'true' && !this.#isUnannounced(portId);
+    };
     return this.#until(done, patience).then(
       () => true,
       () => false,
@@ -354,6 +400,7 @@ const isGone = (row: Row): boolean => {
 const isPresent = (row: Row): boolean => ((row['ofport'] ?? []) as readonly number[]).length > 0 && !isGone(row);
 const idsOf = (row: Row | undefined): { readonly [key: string]: string } =>
   (row?.['external_ids'] ?? {}) as { readonly [key: string]: string };
+const addressesText = ({ addresses }: InterfaceSpec): string => addresses.map(({ address }) => address).join(' ');
 function noteOf(row: Row): Note | undefined {
   try {
     return JSON.parse(idsOf(row)[noteKey] ?? '') as Note;

@@ -1,18 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { address, Sketch } from '../../../test/wire/sketch.ts';
-import type { VpcId } from '../../model/ids.ts';
+import type { PortId, VpcId } from '../../model/ids.ts';
+import { linkLocalOf } from '../../model/ip.ts';
 import type { VpcSpec } from '../../model/network-spec.ts';
-import {
-  children,
-  peerLinkLocal,
-  peerMac,
-  references,
-  rowsOf,
-  segmentsOf,
-  UnsuitableSpecError,
-  type WantedRow,
-} from './rows.ts';
+import { children, peerLinkLocal, peerMac, references, rowsOf, type WantedRow } from './rows.ts';
+import { segmentsOf, UnsuitableSpecError } from './segments.ts';
 
 /** Two joined VPCs and a third; as rows. */
 function world(live = true) {
@@ -128,6 +121,9 @@ test('a router lets through to addresses that somebody has, and to no others of 
   );
 });
 
+const security = (sketch: Sketch, name: RegExp) =>
+  named(rows(sketch), 'Logical_Switch_Port', name)[0]?.columns['port_security'];
+
 test('who has no source check opens the guard of its own VPC, and keeps its own addresses towards peers', () => {
   const { sketch, red, blue } = world();
   const acls = (vpc: VpcId) =>
@@ -141,12 +137,33 @@ test('who has no source check opens the guard of its own VPC, and keeps its own 
   assert.deepEqual(acls(red), [
     'from-lport 1000 drop',
     'from-lport 1001 allow-stateless',
+    'from-lport 1002 drop',
+    'from-lport 1003 allow-stateless',
     'to-lport 1000 allow-stateless',
     'to-lport 1001 allow-stateless',
   ]);
   assert.deepEqual(acls(blue), closed, 'a peer stays closed');
-  const port = named(rows(sketch), 'Logical_Switch_Port', /^port-x0/)[0];
-  assert.deepEqual(port?.columns['port_security'], [sketch.spec(red, 'port-x000000000' as never).mac]);
+  const { mac } = sketch.spec(red, 'port-x000000000' as PortId);
+  assert.deepEqual(security(sketch, /^port-x0/), [mac, `${mac} 0.0.0.0/0 ::/0`]);
+});
+
+test('the next hop of a route is sent what is for others; its own sources its access lists check', () => {
+  const { sketch, red } = world();
+  const portId = sketch.port(red, 'x', ['10.1.0.9', 'fd01::9']);
+  const { mac } = sketch.spec(red, portId);
+  assert.deepEqual(security(sketch, /^port-x0/), [`${mac} 10.1.0.9 fd01::9`]);
+  sketch.route(red, '192.0.2.0/24', { kind: 'interface', portId });
+  assert.deepEqual(security(sketch, /^port-x0/), [mac, `${mac} 0.0.0.0/0 ::/0`]);
+  const own = `inport == "${portId}" && (ip4.src == {10.1.0.9} || ip6.src == {fd01::9, ${linkLocalOf(mac)}} || (`;
+  const lists = rows(sketch)
+    .filter(({ table, columns }) => table === 'ACL' && String(columns['match']).includes(portId))
+    .map(({ columns }) => `${columns['priority']} ${columns['action']} ${columns['match']}`)
+    .sort();
+  assert.equal(lists.length, 4);
+  assert.equal(lists[0], `1000 drop inport == "${portId}" && ip`);
+  assert.ok(lists[1]?.startsWith(`1001 allow-stateless ${own}`) === true, String(lists[1]));
+  assert.equal(lists[2], `1002 drop inport == "${portId}" && arp`);
+  assert.equal(lists[3], `1003 allow-stateless inport == "${portId}" && arp.spa == {10.1.0.9}`);
 });
 
 test('interfaces that share a gateway are in one subnet; two route tables in one are refused', () => {

@@ -9,15 +9,10 @@
  */
 import { createHash } from 'node:crypto';
 import type { HalfId, RouteTableId, VpcId } from '../../model/ids.ts';
-import { type Address, addressOf, bitsOf, contains, familyOf, type Prefix } from '../../model/ip.ts';
-import {
-  gatewayMac,
-  type HalfSpec,
-  type InterfaceAddress,
-  type InterfaceSpec,
-  type RouteSpec,
-  type VpcSpec,
-} from '../../model/network-spec.ts';
+import { type Address, familyOf, linkLocalOf, type Mac, type Prefix } from '../../model/ip.ts';
+import { gatewayMac, type HalfSpec, type RouteSpec, type VpcSpec } from '../../model/network-spec.ts';
+import { accessLists, isOpen, matches, nextHops, ofFamily, safeName } from './acls.ts';
+import { byText, type Segment, segmentsOf } from './segments.ts';
 
 export const tableNames = [
   'Logical_Router',
@@ -78,95 +73,25 @@ export interface RouterSpec {
   readonly tables: readonly { readonly id: RouteTableId; readonly local: readonly Prefix[] }[];
 }
 
-/** Raised for a spec that OVN cannot carry. */
-export class UnsuitableSpecError extends Error {}
-
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
 /** The uuid of what a row is for, of version 8. */
 export function uuidOf(installationId: string, table: TableName, id: string): string {
   const hex = digest(`${installationId}\n${table}\n${id}`);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const hex4 = (n: number): string => n.toString(16).padStart(4, '0');
 
 /** The MAC of a VPC's port towards another; both by their numbers. */
-export function peerMac(own: number, other: number): string {
+export function peerMac(own: number, other: number): Mac {
   const [a, b] = [hex4(own), hex4(other)];
-  return `0a:fe:${a.slice(0, 2)}:${a.slice(2)}:${b.slice(0, 2)}:${b.slice(2)}`;
+  return `0a:fe:${a.slice(0, 2)}:${a.slice(2)}:${b.slice(0, 2)}:${b.slice(2)}` as Mac;
 }
-/** Its link-local address (EUI-64 of that MAC). */
-export function peerLinkLocal(own: number, other: number): string {
-  const group = (n: number): string => n.toString(16);
-  const high = (own >> 8) & 0xff;
-  return `fe80::8fe:${group((high << 8) | 0xff)}:${group(0xfe00 | (own & 0xff))}:${group(other)}`;
-}
+/** Its link-local address. */
+export const peerLinkLocal = (own: number, other: number): Address => linkLocalOf(peerMac(own, other));
 /** The IPv4 address that a VPC's router has on its peerings, out of 169.254.0.0/16. */
 export const routerAddress = (own: number): string => `169.254.${own >> 8}.${own & 255}`;
 /** Numbers that a VPC may have. */
 export const mostNumber = 65_534;
-
-/** A subnet, as the interfaces in it tell. */
-export interface Segment {
-  /** Its first prefix: unique in the VPC. */
-  readonly key: string;
-  readonly routeTableId: RouteTableId;
-  /** Gateway and length, by family. */
-  readonly gateways: readonly string[];
-  readonly prefixes: readonly Prefix[];
-  readonly interfaces: readonly InterfaceSpec[];
-}
-
-const gatewayOf = ({ gateway, prefixLength }: InterfaceAddress): string => `${gateway}/${prefixLength}`;
-
-/** Interfaces that share a gateway are in one subnet, also by way of others. */
-export function segmentsOf({ vpcId, interfaces }: VpcSpec): readonly Segment[] {
-  const root = new Map<string, string>();
-  const find = (gateway: string): string => {
-    let at = gateway;
-    for (let up = root.get(at); up !== undefined && up !== at; up = root.get(at)) at = up;
-    return at;
-  };
-  for (const { addresses } of interfaces) {
-    const [first, ...others] = [...new Set(addresses.map(gatewayOf))].sort(byText);
-    if (first === undefined) continue;
-    if (!root.has(first)) root.set(first, first);
-    for (const other of others) {
-      if (!root.has(other)) root.set(other, other);
-      root.set(find(other), find(first));
-    }
-  }
-  const members = new Map<string, InterfaceSpec[]>();
-  for (const spec of interfaces) {
-    const [address] = spec.addresses;
-    if (address === undefined) throw new UnsuitableSpecError(`${spec.id} has no address`);
-    const at = find(gatewayOf(address));
-    members.set(at, [...(members.get(at) ?? []), spec]);
-  }
-  return [...members.values()]
-    .map((specs): Segment => {
-      const gateways = [...new Set(specs.flatMap(({ addresses }) => addresses.map(gatewayOf)))].sort(byText);
-      const [first] = specs;
-      const other = specs.find(({ routeTableId }) => routeTableId !== first?.routeTableId);
-      if (first === undefined || other !== undefined) {
-        throw new UnsuitableSpecError(
-          `${vpcId}: ${first?.id} and ${other?.id} are in one subnet, but not on one route table`,
-        );
-      }
-      const prefixes = gateways.map((gateway) => networkOf(gateway));
-      return { key: gateways[0] ?? '', routeTableId: first.routeTableId, gateways, prefixes, interfaces: specs };
-    })
-    .sort((a, b) => byText(a.key, b.key));
-}
-
-/** 10.1.0.1/24 → 10.1.0.0/24 */
-function networkOf(gateway: string): Prefix {
-  const [address = '', length = '0'] = gateway.split('/');
-  const family = familyOf(address as Address);
-  const bits = (family === 4 ? 32 : 128) - Number(length);
-  const value = bitsOf(address as Address).bits;
-  return `${addressOf(family, (value >> BigInt(bits)) << BigInt(bits))}/${length}` as Prefix;
-}
 
 export interface RowsInput {
   readonly installationId: string;
@@ -184,19 +109,7 @@ function joined({ spec, remote }: RowsInput): readonly HalfSpec[] {
   });
 }
 
-/** The prefixes that are a VPC's own: what is local, and its subnets where they are not in that. */
-export function rangesOf(spec: VpcSpec): readonly Prefix[] {
-  const local = new Set(
-    spec.routeTables.flatMap(({ routes }) =>
-      routes.filter(({ target }) => target.kind === 'local').map(({ destination }) => destination),
-    ),
-  );
-  const subnets = segmentsOf(spec).flatMap(({ prefixes }) => prefixes);
-  return [...new Set([...local, ...subnets.filter((subnet) => ![...local].some((wide) => contains(wide, subnet)))])];
-}
-
 export const peerPortOf = (vpcId: VpcId, half: HalfId): string => `pcx-${vpcId}-${half}`;
-export const safeName = (text: string): string => text.replaceAll('-', '_');
 
 /**
  * All rows of one VPC. They depend on the VPC itself and on those that it is joined with.
@@ -219,6 +132,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
   };
 
   const segments = segmentsOf(spec);
+  const hops = nextHops(spec);
   const peers = joined(input);
   const number = numberOf(vpcId);
   const routerPorts: string[] = [];
@@ -246,6 +160,8 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
     ];
     for (const port of segment.interfaces) {
       const known = [port.mac, ...port.addresses.map(({ address }) => address)].join(' ');
+      // With its MAC alone OVN takes every neighbour advertisement for false; and ovn-trace needs the MAC alone.
+      const anything = [port.mac, `${port.mac} 0.0.0.0/0 ::/0`];
       const own = put(
         'Logical_Switch_Port',
         port.id,
@@ -253,7 +169,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
           name: port.id,
           type: '',
           addresses: [known],
-          port_security: [port.sanityCheck ? known : port.mac],
+          port_security: isOpen(port, hops) ? anything : [known],
           options: {},
         },
         { [specKey]: JSON.stringify(port) },
@@ -299,7 +215,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
     },
     { [specKey]: JSON.stringify(router), [numberKey]: String(number) },
   );
-  guard(input, peers, interfacePorts, put);
+  accessLists(input, peers, interfacePorts, put);
   return rows;
 }
 
@@ -354,17 +270,7 @@ function routesOf(
   );
 }
 
-type Put = (table: TableName, id: string, columns: WantedRow['columns']) => string;
-
-const ofFamily = <T extends Prefix | Address>(family: 4 | 6, list: readonly T[]): T[] =>
-  [...new Set(list)].filter((one) => familyOf(one) === family).sort(byText);
-/** Matches what has this field in one of these, of either family. */
-const matches = (field: 'src' | 'dst', list: readonly (Prefix | Address)[]): string =>
-  ([4, 6] as const)
-    .map((family) => ({ family, own: ofFamily(family, list) }))
-    .filter(({ own }) => own.length > 0)
-    .map(({ family, own }) => `ip${family}.${field} == {${own.join(', ')}}`)
-    .join(' || ');
+export type Put = (table: TableName, id: string, columns: WantedRow['columns']) => string;
 
 /**
  * What is in a subnet and no interface's address is dropped by the router. Left to itself it would ask for it in the
@@ -390,49 +296,4 @@ function policies({ vpcId, interfaces }: VpcSpec, segments: readonly Segment[], 
       'drop',
     ),
   ].sort(byText);
-}
-
-/**
- * The destination guard: drops, on the receiver's host, what comes from neither the VPC nor one that it is joined with. A
- * host that missed a disconnect still sends; here it ends.
- *
- * Who has no source check (an appliance) may send with any address, but inside its own VPC only: its packets to a peer
- * leave its port with its own addresses or not at all. So nobody else's guard need open for it.
- */
-function guard({ spec, remote }: RowsInput, peers: readonly HalfSpec[], ports: readonly string[], put: Put): void {
-  const { vpcId } = spec;
-  const name = safeName(vpcId);
-  const theirs = peers.flatMap(({ remoteVpcId }) => {
-    const vpc = remote(remoteVpcId);
-    return vpc === undefined ? [] : rangesOf(vpc);
-  });
-  const set = (what: string, family: 4 | 6, prefixes: readonly Prefix[]): void => {
-    const addresses = ofFamily(family, prefixes);
-    put('Address_Set', `${vpcId}|${what}|${family}`, { name: `${what}_${name}_${family}`, addresses });
-  };
-  for (const family of [4, 6] as const) set('reach', family, [...rangesOf(spec), ...theirs, 'fe80::/10' as Prefix]);
-  const acl = (direction: 'to-lport' | 'from-lport', priority: number, of: string, match: string, action: string) =>
-    put('ACL', `${vpcId}|${direction}|${priority}|${of}`, { direction, priority, match, action });
-  const appliances = spec.interfaces.filter(({ sanityCheck }) => !sanityCheck);
-  const group = `pg_${name}`;
-  const from = `(ip4.src == $reach_${name}_4 || ip6.src == $reach_${name}_6)`;
-  const acls = [
-    acl('to-lport', 1001, '', `outport == @${group} && ${from}`, 'allow-stateless'),
-    acl('to-lport', 1000, '', `outport == @${group} && ip`, appliances.length > 0 ? 'allow-stateless' : 'drop'),
-  ];
-  if (appliances.length > 0) {
-    for (const family of [4, 6] as const) set('peers', family, theirs);
-    const to = `(ip4.dst == $peers_${name}_4 || ip6.dst == $peers_${name}_6)`;
-    for (const { id, addresses } of appliances) {
-      const own = matches(
-        'src',
-        addresses.map(({ address }) => address),
-      );
-      acls.push(
-        acl('from-lport', 1001, id, `inport == "${id}" && (${own})`, 'allow-stateless'),
-        acl('from-lport', 1000, id, `inport == "${id}" && ${to}`, 'drop'),
-      );
-    }
-  }
-  put('Port_Group', vpcId, { name: group, ports: [...ports].sort(byText), acls: acls.sort(byText) });
 }
