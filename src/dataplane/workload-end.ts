@@ -9,6 +9,7 @@ import * as bpf from '../kernel/bpf.ts';
 import * as link from '../kernel/link.ts';
 import { Netlink } from '../kernel/netlink.ts';
 import { inside, openNamed, openOfProcess } from '../kernel/netns.ts';
+import { familyOf } from '../model/ip.ts';
 import type { InterfaceSpec } from '../model/network-spec.ts';
 import { type AttachRequest, DriverError } from './driver.ts';
 
@@ -53,6 +54,17 @@ export function configure(net: Netlink, device: string, spec: InterfaceSpec): vo
   setAddresses(net, eth.ifindex, spec);
 }
 
+/** How long Linux is given to route new IPv6 addresses, in milliseconds; it takes none of them but on a loaded machine. */
+const routingPatience = 100;
+const oneMillisecond = new Int32Array(new SharedArrayBuffer(4));
+function awaitRoutes(net: Netlink, { addresses }: InterfaceSpec): void {
+  const open = addresses.filter(({ address }) => familyOf(address) === 6).map(({ address }) => address);
+  const end = performance.now() + routingPatience;
+  while (!open.every((address) => link.isLocal(net, address)) && performance.now() < end) {
+    Atomics.wait(oneMillisecond, 0, 0, 1);
+  }
+}
+
 /** Adds what is missing; what is there stays as it is. */
 function setAddresses(net: Netlink, ifindex: number, spec: InterfaceSpec): void {
   // The primary address comes first: it is then the one that the workload sends from.
@@ -68,6 +80,7 @@ function setAddresses(net: Netlink, ifindex: number, spec: InterfaceSpec): void 
       if (!(error instanceof bpf.KernelError) || error.errorName !== 'EEXIST') throw error;
     }
   }
+  awaitRoutes(net, spec);
 }
 
 /**

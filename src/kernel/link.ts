@@ -9,6 +9,7 @@ const getLink = 18;
 const newAddress = 20;
 const delAddress = 21;
 const newRoute = 24;
+const getRoute = 26;
 const newNeighbour = 28;
 const ifla = {
   address: 1,
@@ -136,6 +137,21 @@ export function removeAddress(netlink: Netlink, ifindex: number, address: Addres
     netlink.request(`removing address ${address}`, delAddress, 0, addressBody(ifindex, address, prefixLength));
   } catch (error) {
     if (!(error instanceof KernelError) || error.errorName !== 'EADDRNOTAVAIL') throw error;
+  }
+}
+
+/** Whether what arrives for that IPv6 address is received: Linux routes it a little after it has acknowledged it. */
+export function isLocal(netlink: Netlink, address: Address): boolean {
+  const header = Buffer.alloc(12);
+  header.writeUInt8(10, 0);
+  header.writeUInt8(128, 1);
+  try {
+    const body = Buffer.concat([header, attribute(1, addressBytes(address))]);
+    const [route] = netlink.request(`reading the route to ${address}`, getRoute, 0, body);
+    return route?.body.readUInt8(7) === 2; // RTN_LOCAL
+  } catch (error) {
+    if (error instanceof KernelError) return false;
+    throw error;
   }
 }
 
