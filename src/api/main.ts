@@ -119,7 +119,7 @@ async function openStore(): Promise<Store> {
   const store = await PostgresStore.open(url);
   if (values.driver !== 'ebpf') return store;
   // The network is in this host's kernel: nobody else can keep it.
-  for (const until = Date.now() + leadPatience; !store.others.leadership.leads; ) {
+  for (const until = Date.now() + leadPatience; !store.leadership.leads; ) {
     if (Date.now() > until) throw new Error('another region runs on this store: stop it first');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Owed } from '../dataplane/driver.ts';
 import { FakeDriver } from '../dataplane/fake/driver.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import type { VpcId } from '../model/ids.ts';
+import { SqliteStore } from '../store/sqlite.ts';
 import type { Leadership, PlaneReport } from '../store/store.ts';
 import { LedPlane } from './led-plane.ts';
 
@@ -82,6 +86,27 @@ test('who begins to lead takes over what was owed, once', async (t) => {
     assert.deepEqual((await synced).owed, [debt]);
   }
   assert.deepEqual(inherited, [[debt]]);
+});
+
+test('with a store of its own, what a server wrote down that was owed its successor takes over', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'led-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const debt: Owed = { vpcId: 'vpc-gone' as VpcId, notFencedOn: ['h3'], notInstalledOn: [] };
+  /** @returns what it was told of the time before */
+  const serve = async (owed: readonly Owed[]): Promise<readonly Owed[]> => {
+    const inherited: Owed[] = [];
+    const inherit = async (before: readonly Owed[]) => void inherited.push(...before);
+    const driver = Object.assign(new FakeDriver(), { owed: () => owed, inherit });
+    const store = new SqliteStore(join(folder, 'region.db'));
+    const plane = new LedPlane(new Reconciler(driver, { driftInterval: 0 }), store.leadership);
+    await plane.sync({ revision: 1, full: true, vpcs: [], removed: [] });
+    plane.close();
+    store.close();
+    return inherited;
+  };
+  assert.deepEqual(await serve([debt]), []);
+  assert.deepEqual(await serve([]), [debt]);
+  assert.deepEqual(await serve([]), [], 'it was paid');
 });
 
 test('who does not lead any more lets the plane rest', async (t) => {

@@ -136,8 +136,8 @@ export class Region implements RegionService {
     this.name = options.name;
     this.#options = options;
     this.#store = options.store;
-    const { others } = options.store;
-    this.#plane = others === null ? options.plane : new LedPlane(options.plane, others.leadership);
+    const { others, leadership } = options.store;
+    this.#plane = new LedPlane(options.plane, leadership);
     this.#clock = options.clock ?? Date.now;
     this.#ids = options.ids ?? systemIds;
     this.#mostTokens = options.mostTokens ?? 10_000;
@@ -181,9 +181,9 @@ export class Region implements RegionService {
       owed: (owed, revision) => this.#owed.take(owed, revision),
     });
     const read: MeterOptions['read'] = (booked) => this.#plane.meter(booked);
-    const leads = (): boolean => others?.leadership.leads ?? true;
+    const leads = (): boolean => leadership.leads;
     this.meter = new Meter({ books: options.store.usage, read, clock: this.#clock, leads, ...options.metering });
-    others?.leadership.onChange(() => this.meter.forget());
+    leadership.onChange(() => this.meter.forget());
     others?.onNews(() => this.#hear());
     if (others !== null) this.#look = setInterval(() => this.#hear(), lookAgain).unref();
     this.meter.onBooked((bookings) => {
@@ -573,7 +573,7 @@ export class Region implements RegionService {
       appliedRevision: this.#follower.appliedRevision,
       planeProblem: this.#follower.problem,
       storeProblem: this.#store.problem,
-      leads: this.#store.others?.leadership.leads ?? true,
+      leads: this.#store.leadership.leads,
       owedVpcs: this.#owed.vpcs,
       owed: this.#owed.byHost().map(({ since, ...of }) => ({ ...of, since: isoTime(since) })),
       drift: [...this.#drift],

@@ -93,7 +93,7 @@ export class PostgresStore implements Store {
   readonly others: Others;
   readonly #pool: pg.Pool;
   readonly #watcher: Watcher;
-  readonly #leadership: PostgresLeadership;
+  readonly leadership: PostgresLeadership;
   readonly #room: number;
   readonly #sizes = new Map<AccountId, number>();
   #generation: string;
@@ -155,7 +155,7 @@ export class PostgresStore implements Store {
     this.#room = of.options.journalRoom ?? 64 * 1024 * 1024;
     const ask: Ask = (text, values) => this.#ask(text, values);
     this.#watcher = new Watcher(of.settings, ['isthmus_journal', 'isthmus_plane']);
-    this.#leadership = new PostgresLeadership({
+    this.leadership = new PostgresLeadership({
       settings: of.settings,
       ask,
       watcher: this.#watcher,
@@ -164,11 +164,10 @@ export class PostgresStore implements Store {
     this.usage = new PostgresUsageBooks({
       ask,
       transaction: (work) => this.#transaction(work),
-      leader: () => this.#leadership.name,
+      leader: () => this.leadership.name,
     });
     this.others = {
       onNews: (listener) => this.#watcher.on('isthmus_journal', listener),
-      leadership: this.#leadership,
       secretsOf: async (keyIds) => {
         const { rows } = await ask('select key_id, secret from secret where key_id = any ($1)', [keyIds]);
         return new Map(rows.map((row) => [String(row['key_id']), String(row['secret'])]));
@@ -355,7 +354,7 @@ export class PostgresStore implements Store {
   async close(): Promise<void> {
     if (this.#pool.ending) return;
     clearInterval(this.#sweeper);
-    await this.#leadership.close();
+    await this.leadership.close();
     await this.#watcher.close();
     await this.#pool.end();
   }

@@ -9,6 +9,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { AccountId } from '../model/ids.ts';
 import type { Change, Resource } from '../model/resources.ts';
 import { migrate, schemaVersion } from './migrations.ts';
+import { SoleLeadership } from './sole-leadership.ts';
 import { type SecretChange, type Snapshot, type Store, type StoredEntry, StoreVersionError } from './store.ts';
 import { SqliteUsageBooks } from './usage-books.ts';
 
@@ -26,6 +27,7 @@ interface Statements {
 export class SqliteStore implements Store {
   readonly installationId: string;
   readonly usage: SqliteUsageBooks;
+  readonly leadership: SoleLeadership;
   readonly others = null;
   readonly problem = null;
   readonly #db: DatabaseSync;
@@ -58,7 +60,11 @@ export class SqliteStore implements Store {
       process.umask(mask);
     }
     this.usage = new SqliteUsageBooks({ db: this.#db, transaction: (work) => this.#transaction(work) });
-    this.installationId = this.#meta('installation');
+    this.installationId = this.#meta('installation') ?? '';
+    this.leadership = new SoleLeadership({
+      read: () => this.#meta('owed'),
+      write: (owed) => this.#setMeta('owed', owed),
+    });
     const last = this.#db.prepare('select coalesce(max(revision), 0) as revision from journal').get();
     this.#revision = Number(last?.['revision'] ?? 0);
     this.#statements = {
@@ -96,14 +102,17 @@ export class SqliteStore implements Store {
       migrate(this.#db, version);
       if (version > 0) return;
       const installation = randomBytes(5).toString('hex');
-      this.#db.prepare('insert into meta (name, value) values (?, ?)').run('installation', installation);
+      this.#setMeta('installation', installation);
     });
     if (version === 0 && path !== ':memory:') chmodSync(path, 0o600);
   }
 
-  #meta(name: string): string {
+  #meta(name: string): string | undefined {
     const row = this.#db.prepare('select value from meta where name = ?').get(name);
-    return String(row?.['value'] ?? '');
+    return row === undefined ? undefined : String(row['value']);
+  }
+  #setMeta(name: string, value: string): void {
+    this.#db.prepare('insert or replace into meta (name, value) values (?, ?)').run(name, value);
   }
 
   #transaction(work: () => void): void {

@@ -145,7 +145,6 @@ export interface Others {
    * @returns false: one of them has seen it before
    */
   admit(keyId: string, nonce: string, until: number): Promise<boolean>;
-  readonly leadership: Leadership;
 }
 
 export interface Store {
@@ -162,6 +161,7 @@ export interface Store {
   readonly usage: UsageBooks;
   /** Entries that the journal holds, and bytes of the whole store. */
   size(): Soon<StoreSize>;
+  readonly leadership: Leadership;
   /** null: this process is the only one that writes. */
   readonly others: Others | null;
   /** Why the store cannot be reached just now; null while it can. */

@@ -72,7 +72,7 @@ test('any history leaves the same in it as in the one on SQLite: resources, jour
       const one = new SqliteStore(':memory:', 3000);
       const other = await PostgresStore.open(await server.database(`same${n++}`), { journalRoom: 3000 });
       try {
-        await until('it leads', () => other.others.leadership.leads);
+        await until('it leads', () => other.leadership.leads);
         for (const [at, step] of history.entries()) {
           if (step.do === 'commit') {
             const changes: Change[] = [
@@ -214,12 +214,12 @@ test('a store that is away says so at once, nothing is half done, and it goes on
     await assert.rejects(async () => work(), StoreUnavailableError);
   }
   await until('it is noticed', () => store.problem !== null);
-  await until('it leads no more', () => !store.others.leadership.leads);
+  await until('it leads no more', () => !store.leadership.leads);
   const before = news;
   await server.up();
   await until('it is back', () => store.problem === null);
   assert.ok(news > before, 'what was missed is looked for');
-  await until('it leads again', () => store.others.leadership.leads);
+  await until('it leads again', () => store.leadership.leads);
   assert.equal((await store.snapshot()).revision, 1);
   assert.equal(await store.commit(entryOf(2), secretsOf(2)), 'committed');
 });
@@ -230,7 +230,7 @@ test('one leads; when its connection is cut or it is closed another does, and th
   const url = await server.database('lead');
   const stores = [await PostgresStore.open(url), await PostgresStore.open(url)] as const;
   t.after(() => Promise.all(stores.map((store) => store.close())));
-  const leaders = () => stores.filter((store) => store.others.leadership.leads);
+  const leaders = () => stores.filter((store) => store.leadership.leads);
   const booking: Booking = {
     halfId: half(1).id,
     life: 'l',
@@ -245,23 +245,23 @@ test('one leads; when its connection is cut or it is closed another does, and th
     await leader.usage.book(1, [booking]);
     await assert.rejects(async () => other.usage.book(1, [booking]), /another server keeps the books/);
     const owed = [{ vpcId: `vpc-${round}` as never, notFencedOn: ['h3'], notInstalledOn: [] }];
-    await leader.others.leadership.publish({ revision: round + 1, failed: [], owed });
-    await other.others.leadership.publish({ revision: 99, failed: [], owed: [] });
+    await leader.leadership.publish({ revision: round + 1, failed: [], owed });
+    await other.leadership.publish({ revision: 99, failed: [], owed: [] });
     assert.deepEqual(
-      await other.others.leadership.published(),
+      await other.leadership.published(),
       { revision: round + 1, failed: [], owed },
       'who does not lead publishes nothing',
     );
     await server.query(
       "select pg_terminate_backend(pid) from pg_stat_activity join pg_locks using (pid) where locktype = 'advisory' and granted",
     );
-    await until('it is noticed', () => !leader.others.leadership.leads);
+    await until('it is noticed', () => !leader.leadership.leads);
     await until('one leads again', () => leaders().length === 1);
   }
   const [leader] = leaders();
   const other = stores.find((store) => store !== leader);
   await leader?.close();
-  await until('the other leads', () => other?.others.leadership.leads === true);
+  await until('the other leads', () => other?.leadership.leads === true);
 });
 
 test('a nonce is new once, whichever server is asked', async (t) => {
@@ -319,7 +319,7 @@ test('a schema of the first version becomes the newest, and keeps what was there
   await direct.query('update isthmus.head set plane_revision = 7');
   const newer = await PostgresStore.open(url);
   assert.equal(newer.installationId, installationId);
-  assert.deepEqual(await newer.others.leadership.published(), { revision: 7, failed: [], owed: [] });
+  assert.deepEqual(await newer.leadership.published(), { revision: 7, failed: [], owed: [] });
   await newer.close();
   const { rows } = await direct.query("select value from isthmus.meta where name = 'schema'");
   assert.equal(rows[0].value, '2');

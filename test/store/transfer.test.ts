@@ -75,7 +75,7 @@ test('there and back again there is no difference; a server goes on from there',
   const store = await PostgresStore.open(url);
   assert.equal((await store.snapshot()).revision, 701);
   assert.equal(await store.commit(entryOf(702), secretsOf(702)), 'committed');
-  await until('it leads', () => store.others.leadership.leads);
+  await until('it leads', () => store.leadership.leads);
   const [sent] = [{ packets: 1n, bytes: 1n }];
   await store.usage.book(9, [{ halfId: 'vpcpr-new' as HalfId, life: 'new', upTo: sent, sent }]); // a number of its own
   const back = new SqliteStore(after);
