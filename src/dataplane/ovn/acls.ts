@@ -10,8 +10,7 @@
  */
 import type { PortId } from '../../model/ids.ts';
 import { type Address, familyOf, linkLocalOf, type Prefix } from '../../model/ip.ts';
-import type { HalfSpec, InterfaceSpec, VpcSpec } from '../../model/network-spec.ts';
-import type { Put, RowsInput } from './rows.ts';
+import type { InterfaceSpec, VpcSpec } from '../../model/network-spec.ts';
 import { byText, rangesOf } from './segments.ts';
 
 export const safeName = (text: string): string => text.replaceAll('-', '_');
@@ -39,23 +38,24 @@ export const isOpen = ({ id, sanityCheck }: InterfaceSpec, hops: ReadonlySet<Por
 
 type List = (direction: 'to-lport' | 'from-lport', priority: number, of: string, match: string, action: string) => void;
 
-/** @param ports uuids of the VPC's interfaces */
-export function accessLists(
-  { spec, remote }: RowsInput,
-  peers: readonly HalfSpec[],
-  ports: readonly string[],
-  put: Put,
-) {
+/** Makes a row of that table for that purpose. @returns its uuid */
+export type Put = (
+  table: 'ACL' | 'Address_Set' | 'Port_Group',
+  id: string,
+  columns: { readonly [column: string]: string | number | readonly string[] },
+) => string;
+
+/**
+ * @param theirs ranges of the VPCs that it is joined with
+ * @param ports uuids of the VPC's interfaces
+ */
+export function accessLists(spec: VpcSpec, theirs: readonly Prefix[], ports: readonly string[], put: Put): void {
   const { vpcId } = spec;
   const group = `pg_${safeName(vpcId)}`;
   const acls: string[] = [];
   const list: List = (direction, priority, of, match, action) => {
     acls.push(put('ACL', `${vpcId}|${direction}|${priority}|${of}`, { direction, priority, match, action }));
   };
-  const theirs = peers.flatMap(({ remoteVpcId }) => {
-    const vpc = remote(remoteVpcId);
-    return vpc === undefined ? [] : rangesOf(vpc);
-  });
   guard(spec, theirs, put, list);
   const hops = nextHops(spec);
   for (const port of spec.interfaces) {

@@ -12,7 +12,7 @@ import type { HalfId, RouteTableId, VpcId } from '../../model/ids.ts';
 import { type Address, familyOf, linkLocalOf, type Mac, type Prefix } from '../../model/ip.ts';
 import { gatewayMac, type HalfSpec, type RouteSpec, type VpcSpec } from '../../model/network-spec.ts';
 import { accessLists, isOpen, matches, nextHops, ofFamily, safeName } from './acls.ts';
-import { byText, type Segment, segmentsOf } from './segments.ts';
+import { byText, rangesOf, type Segment, segmentsOf } from './segments.ts';
 
 export const tableNames = [
   'Logical_Router',
@@ -215,7 +215,11 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
     },
     { [specKey]: JSON.stringify(router), [numberKey]: String(number) },
   );
-  accessLists(input, peers, interfacePorts, put);
+  const theirs = peers.flatMap(({ remoteVpcId }) => {
+    const vpc = remote(remoteVpcId);
+    return vpc === undefined ? [] : rangesOf(vpc);
+  });
+  accessLists(spec, theirs, interfacePorts, put);
   return rows;
 }
 
@@ -270,7 +274,7 @@ function routesOf(
   );
 }
 
-export type Put = (table: TableName, id: string, columns: WantedRow['columns']) => string;
+type Put = (table: TableName, id: string, columns: WantedRow['columns']) => string;
 
 /**
  * What is in a subnet and no interface's address is dropped by the router. Left to itself it would ask for it in the
