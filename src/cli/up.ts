@@ -313,10 +313,10 @@ function demandOvn(options: UpOptions): void {
     if (bad !== undefined) throw new Failure(2, `${name}: '${bad}' is not a remote of OVSDB.`, { remedy });
   }
   const pki = [ovnCa, ovnCert, ovnKey].filter((one) => one !== undefined);
-  const secure = `${ovnNb},${ovnSb}`.split(',').some((remote) => remote.startsWith('ssl:'));
-  if ((secure && pki.length < 3) || (pki.length > 0 && pki.length < 3)) {
+  const secure = `${ovnNb},${ovnSb}`.split(',').find((remote) => remote.startsWith('ssl:'));
+  if (pki.length < 3 && (secure !== undefined || pki.length > 0)) {
     const remedy = 'Give --ovn-ca, --ovn-cert and --ovn-key.';
-    throw new Failure(2, 'The certificates for ssl: remotes are not complete.', { remedy });
+    throw new Failure(2, `The certificates for ${secure ?? 'ssl: remotes'} are not complete.`, { remedy });
   }
   try {
     for (const address of [hostsListen ?? [], hostsAdvertise?.split(',') ?? []].flat()) checkHostsAddress(address);
