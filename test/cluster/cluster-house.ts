@@ -12,6 +12,7 @@ import { AdminClient } from '../../src/cli/admin.ts';
 import { ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
 import { sockets } from '../../src/cli/places.ts';
 import type { Answer } from '../cli/service.ts';
+import { OvsPki, type PkiFiles } from '../ovn/ovs-pki.ts';
 import type { Ending } from '../wire/lab.ts';
 
 const program = resolve(import.meta.dirname, '../../src/cli/main.ts');
@@ -20,20 +21,27 @@ const pause = (milliseconds: number): Promise<void> => new Promise((done) => set
 const address = (host: number): string => `10.99.0.${host}`;
 const hostsPort = 7790;
 
+export const pkiArguments = (pki: PkiFiles | null): readonly string[] =>
+  pki === null ? [] : ['--ovn-ca', pki.authority, '--ovn-cert', pki.certificate, '--ovn-key', pki.key];
+
 export class ClusterHouse {
   readonly bed: ClusterBed;
   readonly folder: string;
+  /** Of the databases. */
+  readonly pki: PkiFiles | null;
   readonly admin: AdminClient;
   readonly #agents = new Map<number, ChildProcess>();
   #service: ChildProcess | null = null;
 
-  private constructor(bed: ClusterBed, folder: string) {
+  private constructor(bed: ClusterBed, folder: string, pki: PkiFiles | null) {
     this.bed = bed;
+    this.pki = pki;
     this.folder = folder;
     this.admin = new AdminClient({ socket: sockets(this.#run(1)).admin });
   }
 
-  static async start(t: Ending, hosts: number): Promise<ClusterHouse> {
+  /** @param of.secure the databases are reached by TLS */
+  static async start(t: Ending, hosts: number, of: { readonly secure?: true } = {}): Promise<ClusterHouse> {
     const folder = mkdtempSync(join(tmpdir(), 'ch-'));
     chmodSync(folder, 0o755);
     let house: ClusterHouse | undefined;
@@ -43,13 +51,10 @@ export class ClusterHouse {
     });
     const bedFolder = join(folder, 'bed');
     mkdirSync(bedFolder);
-    const bed = await ClusterBed.start({
-      folder: bedFolder,
-      mark: `ch${randomBytes(3).toString('hex')}`,
-      hosts,
-      alone: true,
-    });
-    house = new ClusterHouse(bed, folder);
+    const pki = of.secure === true ? new OvsPki(join(folder, 'pki')).files('all') : null;
+    const mark = `ch${randomBytes(3).toString('hex')}`;
+    const bed = await ClusterBed.start({ folder: bedFolder, mark, hosts, alone: true, pki });
+    house = new ClusterHouse(bed, folder, pki);
     return house;
   }
 
@@ -92,7 +97,7 @@ export class ClusterHouse {
     const { northbound, southbound } = this.bed.remotes;
     const hosts = ['--hosts-listen', `0.0.0.0:${hostsPort}`, '--hosts-advertise', `${address(1)}:${hostsPort}`];
     const ovn = ['--driver', 'ovn', '--ovn-nb', northbound, '--ovn-sb', southbound];
-    this.#service = this.#spawn(1, ['up', ...ovn, ...hosts, '--run-dir', this.#run(1)], '');
+    this.#service = this.#spawn(1, ['up', ...ovn, ...pkiArguments(this.pki), ...hosts, '--run-dir', this.#run(1)], '');
     const out = textOf(this.#service.stderr);
     const exit = ended(this.#service);
     let status: number | undefined;
