@@ -120,14 +120,23 @@ export class ClusterHouse {
     return readFileSync(join(this.#run(1), 'isthmus.log'), 'utf8');
   }
 
-  /** Joins a host by the line that the region gives. @returns what join printed */
-  async join(host: number): Promise<string> {
+  /** The arguments of `host join` in the line that the region gives. */
+  async invite(host: number): Promise<readonly string[]> {
     const made = JSON.parse(await this.done(1, 'host', 'invite', this.bed.hostName(host), '--json')) as {
       command: string;
     };
     const [, , , , ...args] = made.command.split(' ');
-    const encapsulation = ['--encap-ip', this.bed.tunnelAddress(host)];
-    return this.done(host, 'host', 'join', ...args, ...encapsulation, '--state', this.state(host));
+    return args;
+  }
+  joinBy(host: number, invitation: readonly string[], ...more: readonly string[]): Promise<Answer> {
+    const place = ['--encap-ip', this.bed.tunnelAddress(host), '--state', this.state(host)];
+    return this.on(host, 'host', 'join', ...invitation, ...place, ...more);
+  }
+  /** Joins a host by the line that the region gives. @returns what join printed */
+  async join(host: number): Promise<string> {
+    const { status, stdout, stderr } = await this.joinBy(host, await this.invite(host));
+    assert.equal(status, 0, stdout + stderr);
+    return stdout;
   }
   async startAgent(host: number): Promise<void> {
     const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.#run(host)], '');
@@ -146,10 +155,14 @@ export class ClusterHouse {
     await end(this.#agents.get(host) ?? null);
     this.#agents.delete(host);
   }
-  async host(
-    host: number,
-  ): Promise<
-    { readonly connected: boolean; readonly workloads: readonly string[] | null; readonly state: string } | undefined
+  async host(host: number): Promise<
+    | {
+        readonly connected: boolean;
+        readonly behind: number | null;
+        readonly workloads: readonly string[] | null;
+        readonly state: string;
+      }
+    | undefined
   > {
     const { hosts } = (await this.admin.call('GET', '/hosts')) as { hosts: readonly ({ name: string } & never)[] };
     return hosts.find(({ name }) => name === this.bed.hostName(host));

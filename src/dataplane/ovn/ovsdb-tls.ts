@@ -10,21 +10,24 @@ export interface OvsdbPki {
   readonly certificate: string;
   readonly key: string;
 }
+/** What the three are called where the operator gave them. */
+export type PkiNames = OvsdbPki;
+const optionNames: PkiNames = { authority: '--ovn-ca', certificate: '--ovn-cert', key: '--ovn-key' };
 export const pkiOptions = '--ovn-ca, --ovn-cert and --ovn-key';
 
 const certificate = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]+-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g;
 
 /** @throws Error naming what is not as it should be: Node takes an empty text for none, and believes the system's authorities */
-export function contextOf(pki: OvsdbPki): SecureContext {
+export function contextOf(pki: OvsdbPki, names = optionNames): SecureContext {
   const authorities = pki.authority.match(certificate);
-  if (authorities === null) throw new Error('--ovn-ca holds no certificate');
-  if (pki.certificate.match(certificate) === null) throw new Error('--ovn-cert holds no certificate');
-  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pki.key)) throw new Error('--ovn-key holds no private key');
+  if (authorities === null) throw new Error(`${names.authority} holds no certificate`);
+  if (pki.certificate.match(certificate) === null) throw new Error(`${names.certificate} holds no certificate`);
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pki.key)) throw new Error(`${names.key} holds no private key`);
   try {
     return createSecureContext({ ca: authorities, cert: pki.certificate, key: pki.key });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`${pkiOptions} cannot be used together: ${why}`);
+    throw new Error(`${names.certificate} and ${names.key} cannot be used together: ${why}`);
   }
 }
 
@@ -33,11 +36,11 @@ const strangers: readonly string[] = [
   ...['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'CERT_SIGNATURE_FAILURE'],
 ];
 /** What OpenSSL's word means here. @returns null when it is not about certificates */
-export function certificateProblem({ code = '', message }: NodeJS.ErrnoException): string | null {
-  if (strangers.includes(code)) return `its certificate is not of the authority in --ovn-ca (${message})`;
+export function certificateProblem({ code = '', message }: NodeJS.ErrnoException, names = optionNames): string | null {
+  if (strangers.includes(code)) return `its certificate is not of the authority in ${names.authority} (${message})`;
   if (code.startsWith('CERT_')) return `its certificate is not accepted: ${message}`;
   if (/ALERT.*(CERT|UNKNOWN_CA|ACCESS|DECRYPT|HANDSHAKE)/.test(code))
-    return `it does not accept our certificate, --ovn-cert (${alertIn(message)})`;
+    return `it does not accept our certificate, ${names.certificate} (${alertIn(message)})`;
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH/.test(code) || /before secure TLS/.test(message))
     return 'it ended the TLS handshake: is it a tcp: remote?';
   return null;
