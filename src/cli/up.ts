@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  chmodSync,
   chownSync,
   closeSync,
   copyFileSync,
@@ -93,6 +94,9 @@ export function prepareDirectories(places: Places, user: ServiceUser): void {
   mkdirSync(join(places.runDir, 'region'), { recursive: true, mode: 0o700 });
   mkdirSync(places.data, { recursive: true, mode: 0o700 });
   if (!isRoot()) return;
+  // The region's user goes through it to a folder of its own, also when a host's agent made it, or a umask took that away.
+  const { mode } = statSync(places.runDir);
+  if ((mode & 0o011) !== 0o011) chmodSync(places.runDir, (mode & 0o7777) | 0o011);
   chownSync(join(places.runDir, 'region'), user.uid, user.gid);
   chownSync(places.data, user.uid, user.gid);
   // After a change of user the files of the store change hands too. The directory is the user's, who may have laid a

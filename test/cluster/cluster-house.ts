@@ -37,7 +37,7 @@ export class ClusterHouse {
     this.bed = bed;
     this.pki = pki;
     this.folder = folder;
-    this.admin = new AdminClient({ socket: sockets(this.#run(1)).admin });
+    this.admin = new AdminClient({ socket: sockets(this.run(1)).admin });
   }
 
   /** @param of.secure the databases are reached by TLS */
@@ -59,7 +59,7 @@ export class ClusterHouse {
   }
 
   /** The run directory of what is on a host. */
-  #run(host: number): string {
+  run(host: number): string {
     return join(this.folder, `run${host}`);
   }
   state(host: number): string {
@@ -71,7 +71,7 @@ export class ClusterHouse {
   #spawn(host: number, args: readonly string[], log: string): ChildProcess {
     const node = [process.execPath, '--disable-warning=ExperimentalWarning', program];
     return spawn('nsenter', [`--net=/run/netns/${this.bed.namespace(host)}`, ...node, ...args], {
-      env: { ...this.#environment, OVS_RUNDIR: this.bed.folder(host), ISTHMUS_SOCKET: sockets(this.#run(1)).admin },
+      env: { ...this.#environment, OVS_RUNDIR: this.bed.folder(host), ISTHMUS_SOCKET: sockets(this.run(1)).admin },
       stdio: ['ignore', 'pipe', 'pipe'],
     }).on('spawn', () => void log);
   }
@@ -89,7 +89,7 @@ export class ClusterHouse {
   }
   /** `attach`, `detach`, `attachments`, `exec` on a host. */
   local(host: number, verb: string, ...args: readonly string[]): Promise<Answer> {
-    return this.on(host, verb, ...args, '--run-dir', this.#run(host));
+    return this.on(host, verb, ...args, '--run-dir', this.run(host));
   }
 
   /** The service on the first host, answering. */
@@ -97,7 +97,7 @@ export class ClusterHouse {
     const { northbound, southbound } = this.bed.remotes;
     const hosts = ['--hosts-listen', `0.0.0.0:${hostsPort}`, '--hosts-advertise', `${address(1)}:${hostsPort}`];
     const ovn = ['--driver', 'ovn', '--ovn-nb', northbound, '--ovn-sb', southbound];
-    this.#service = this.#spawn(1, ['up', ...ovn, ...pkiArguments(this.pki), ...hosts, '--run-dir', this.#run(1)], '');
+    this.#service = this.#spawn(1, ['up', ...ovn, ...pkiArguments(this.pki), ...hosts, '--run-dir', this.run(1)], '');
     const out = textOf(this.#service.stderr);
     const exit = ended(this.#service);
     let status: number | undefined;
@@ -117,7 +117,7 @@ export class ClusterHouse {
     this.#service = null;
   }
   get log(): string {
-    return readFileSync(join(this.#run(1), 'isthmus.log'), 'utf8');
+    return readFileSync(join(this.run(1), 'isthmus.log'), 'utf8');
   }
 
   /** The arguments of `host join` in the line that the region gives. */
@@ -139,7 +139,7 @@ export class ClusterHouse {
     return stdout;
   }
   async startAgent(host: number): Promise<void> {
-    const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.#run(host)], '');
+    const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.run(host)], '');
     this.#agents.set(host, child);
     const said = textOf(child.stderr);
     let over = false;

@@ -1,22 +1,34 @@
 /** Hosts as operators see them: joined, used, drained and removed by the real command line, on a bed. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Workload } from '../wire/workload.ts';
 import { ClusterHouse } from './cluster-house.ts';
 import { cannotRun } from './ground.ts';
 
+const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
 const fieldOf = (json: string, name: string): string => String((JSON.parse(json) as { [name: string]: unknown })[name]);
 
 test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_000 }, async (t) => {
   const house = await ClusterHouse.start(t, 2);
+  // As an agent leaves it that was there before the region.
+  mkdirSync(house.run(1), { mode: 0o700 });
   await house.up();
+  const umask = process.umask(0);
+  t.after(() => process.umask(umask));
   for (const host of [1, 2]) {
     assert.match(await house.join(host), new RegExp(`joined {5}as h${host}; key and certificate`));
     await house.startAgent(host);
   }
+  await t.test('what join and the agent make is root’s alone, whatever the umask they are started with', () => {
+    for (const folder of [house.run(2), house.state(2)]) {
+      assert.equal(modeOf(folder), '700', folder);
+      for (const name of readdirSync(folder)) assert.match(modeOf(join(folder, name)), /^[67]00$/, name);
+    }
+    assert.equal(modeOf(house.run(1)), '711', 'the region’s user gets to its own folder in there, and sees no other');
+  });
   await house.done(1, 'account', 'create', 'red');
   await house.done(1, 'key', 'create', 'red', '--save-profile', 'default');
   const vpc = fieldOf(await house.done(1, 'vpc', 'create', 'v', '--cidr', '10.1.0.0/16', '--json'), 'vpcId');
