@@ -8,11 +8,17 @@ import { isIPv6 } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ProbeRow } from '../dataplane/driver.ts';
+import { certificatesInTable, type PkiFiles } from './host-certificates.ts';
+import { externalIds, list, vsctl } from './local-ovsdb.ts';
 
 const run = promisify(execFile);
 const patience = 15_000;
 
 export const defaultRunDirectory = '/run/openvswitch';
+
+/** Where ovn-controller keeps its pid file. */
+export const ovnDirectoryOf = (runDirectory: string): string =>
+  runDirectory === defaultRunDirectory ? '/run/ovn' : runDirectory;
 
 export interface Device {
   readonly name: string;
@@ -49,6 +55,8 @@ export interface Setup {
   /** `tcp:` or `ssl:` remotes of the southbound database. */
   readonly southbound: readonly string[];
   readonly encapsulation: string;
+  /** Paths of those that ovn-controller is to use from now on; undefined: it keeps what it has. */
+  readonly certificates?: PkiFiles | undefined;
 }
 
 const runs = (directory: string, daemon: string): boolean => {
@@ -72,7 +80,7 @@ async function version(program: string): Promise<string | null> {
 export async function probeHost(
   runDirectory: string,
   encapsulation?: string,
-  ovnDirectory = runDirectory === defaultRunDirectory ? '/run/ovn' : runDirectory,
+  ovnDirectory = ovnDirectoryOf(runDirectory),
 ): Promise<readonly ProbeRow[]> {
   const rows: ProbeRow[] = [];
   for (const [program, install] of [
@@ -122,26 +130,33 @@ const wanted = ({ name, southbound, encapsulation }: Setup): { readonly [key: st
   'ovn-openflow-probe-interval': '10',
 });
 
-async function vsctl(runDirectory: string, ...args: readonly string[]): Promise<string> {
-  const database = `--db=unix:${join(runDirectory, 'db.sock')}`;
-  const { stdout } = await run('ovs-vsctl', [database, '--timeout=10', ...args], { timeout: patience });
-  return stdout.trim();
-}
-
 /** @returns what has to be changed, a line each, and does so unless it is only asked what it would do */
 export async function setUp(setup: Setup, dryRun: boolean): Promise<readonly string[]> {
-  const { runDirectory } = setup;
-  const text = await vsctl(runDirectory, '--format=json', 'list', 'Open_vSwitch', '.');
-  const now = externalIds(text);
-  const changes = Object.entries(wanted(setup)).filter(([key, value]) => now.get(key) !== value);
-  if (changes.length > 0 && !dryRun) {
-    const ids = changes.map(([key, value]) => `external_ids:${key}="${value}"`);
-    await vsctl(runDirectory, 'set', 'Open_vSwitch', '.', ...ids);
-  }
+  const { runDirectory, name, certificates } = setup;
+  const [row] = await list(runDirectory, 'Open_vSwitch', ['external_ids']);
+  const now = externalIds(row);
+  const settings = wanted(setup);
+  const changes = Object.entries(settings).filter(([key, value]) => now.get(key) !== value);
+  // A setting of this chassis alone would win over the one of all.
+  const stale = Object.keys(settings).flatMap((key) => (now.has(`${key}-${name}`) ? [`${key}-${name}`] : []));
   const lines = changes.map(([key, value]) => {
     const before = now.get(key);
     return `Open vSwitch: ${key}=${value}${before === undefined ? '' : ` (was ${before})`}`;
   });
+  lines.push(...stale.map((key) => `Open vSwitch: ${key} removed (was ${now.get(key)})`));
+  const commands: string[][] = [];
+  const ids = changes.map(([key, value]) => `external_ids:${key}="${value}"`);
+  if (ids.length > 0) commands.push(['set', 'Open_vSwitch', '.', ...ids]);
+  if (stale.length > 0) commands.push(['remove', 'Open_vSwitch', '.', 'external_ids', ...stale]);
+  if (certificates !== undefined) {
+    const { key, certificate, authority } = certificates;
+    const before = await certificatesInTable(runDirectory);
+    if (before?.key !== key || before.certificate !== certificate || before.authority !== authority) {
+      commands.push(['set-ssl', key, certificate, authority]);
+      lines.push(`Open vSwitch: set-ssl ${key} ${certificate} ${authority}`);
+    }
+  }
+  if (commands.length > 0 && !dryRun) await vsctl(runDirectory, ...commands.flatMap((command) => ['--', ...command]));
   if (runDirectory === defaultRunDirectory && existsSync(dirname(nameFile))) {
     if (textOf(nameFile) === setup.name) return lines;
     if (!dryRun) writeFileSync(nameFile, `${setup.name}\n`);
@@ -152,13 +167,3 @@ export async function setUp(setup: Setup, dryRun: boolean): Promise<readonly str
 /** From here the distributions' start scripts take the name, and would give the old one back with every restart. */
 const nameFile = '/etc/openvswitch/system-id.conf';
 const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8').trim() : '');
-
-/** `external_ids` out of what `ovs-vsctl --format=json list` prints. */
-function externalIds(text: string): ReadonlyMap<string, string> {
-  const { headings, data } = JSON.parse(text) as {
-    readonly headings: readonly string[];
-    readonly data: readonly unknown[][];
-  };
-  const value = data[0]?.[headings.indexOf('external_ids')] as readonly ['map', readonly (readonly [string, string])[]];
-  return new Map(value[1]);
-}

@@ -30,12 +30,13 @@ function fail(reason: string): never {
   process.exit(2);
 }
 
+// Before anything is made: whatever is, is root's alone.
 process.umask(0o077);
-mkdirSync(runDir, { recursive: true, mode: 0o755 });
+const home = readHome(folder) ?? fail(`this machine has not joined a region: there is nothing in ${folder}`);
+mkdirSync(runDir, { recursive: true, mode: 0o700 });
 if (!lockFile(join(runDir, 'agent.lock'))) fail(`another agent runs in ${runDir}: stop it first`);
 if (!lockFile(join(folder, 'lock'))) fail(`another agent runs on the state in ${folder}: stop it first`);
 writeFileSync(join(runDir, 'agent.pid'), `${process.pid}\n`);
-const home = readHome(folder) ?? fail(`this machine has not joined a region: there is nothing in ${folder}`);
 const mtu = await workloadMtu(home.encapsulation).catch((error: Error) => fail(error.message));
 
 const host = new OvsHost({

@@ -3,8 +3,11 @@
  * to the next. Everything that can be wrong with the machine is found before the token is spent.
  */
 import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { certificatesOf, type PkiFiles, probeCertificates } from '../agent/host-certificates.ts';
+import { foreignClaims } from '../agent/host-claims.ts';
 import { defaultHome, type Home, readHome, writeHome } from '../agent/host-home.ts';
-import { defaultRunDirectory, probeHost, setUp } from '../agent/host-setup.ts';
+import { defaultRunDirectory, ovnDirectoryOf, probeHost, setUp } from '../agent/host-setup.ts';
 import { type Found, findRegion, fingerprintForm, join } from '../agent/join.ts';
 import { splitAddress } from '../agent/region-caller.ts';
 import type { ProbeRow } from '../dataplane/driver.ts';
@@ -17,7 +20,12 @@ export interface JoinOptions {
   readonly token: string;
   readonly caFingerprint: string;
   readonly encapIp?: string;
+  readonly name?: string;
   readonly ovnRemote?: string;
+  readonly ovnCa?: string;
+  readonly ovnCert?: string;
+  readonly ovnKey?: string;
+  readonly takeOver?: true;
   readonly ovsRunDir?: string;
   readonly state?: string;
   readonly dryRun?: true;
@@ -57,6 +65,15 @@ function check({ caFingerprint, encapIp, ovnRemote }: JoinOptions): void {
   }
 }
 
+/** The files that were given for ovn-controller, as paths that it finds too. @throws Failure for some of them only */
+function certificatesIn({ ovnCa, ovnCert, ovnKey }: JoinOptions): PkiFiles | undefined {
+  if (ovnCa === undefined && ovnCert === undefined && ovnKey === undefined) return undefined;
+  if (ovnCa === undefined || ovnCert === undefined || ovnKey === undefined) {
+    throw new Failure(2, 'The certificates are not complete.', { remedy: 'Give --ovn-ca, --ovn-cert and --ovn-key.' });
+  }
+  return { authority: resolve(ovnCa), certificate: resolve(ovnCert), key: resolve(ovnKey) };
+}
+
 /** The first server that shows the region's authority. @throws Failure */
 async function reachable(
   regions: readonly string[],
@@ -85,8 +102,33 @@ function demand(rows: readonly ProbeRow[]): void {
   });
 }
 
+/** @throws Failure when Open vSwitch is another's and may not be taken */
+async function demandOurs(
+  { takeOver, name }: JoinOptions,
+  of: { readonly runDirectory: string; readonly before: Home | null; readonly southbound: readonly string[] },
+  say: (text: string) => void,
+): Promise<void> {
+  const { runDirectory, before, southbound } = of;
+  const claims = await foreignClaims(runDirectory, {
+    southbound: [...southbound, ...(before?.southbound ?? [])],
+    // One that has joined gets its name back.
+    name: before === null ? name : undefined,
+    installationId: before?.installationId,
+  });
+  if (claims.length === 0) return;
+  if (takeOver !== true) {
+    throw new Failure(1, 'Open vSwitch of this machine belongs to somebody else.', {
+      lines: claims,
+      remedy:
+        'Nothing was changed, and the token is not spent. Take the machine out there first; or join with --take-over, which cuts it off from there.',
+    });
+  }
+  for (const claim of claims) say(`take over  ${claim}`);
+}
+
 export async function joinRegion(options: JoinOptions): Promise<void> {
   check(options);
+  const certificates = certificatesIn(options);
   const dryRun = options.dryRun === true;
   const lines: string[] = [];
   const say = (text: string): void => {
@@ -96,50 +138,61 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   const folder = options.state ?? defaultHome;
   const runDirectory = options.ovsRunDir ?? process.env['OVS_RUNDIR'] ?? defaultRunDirectory;
   const regions = regionsIn(options.region);
+  const before = readHome(folder);
+  const southbound = options.ovnRemote?.split(',') ?? before?.southbound ?? [];
+  if (southbound.length === 0) {
+    throw new Failure(2, 'Where the southbound database is was not said.', {
+      remedy: 'Copy the line that host invite prints whole, or add --ovn-remote tcp:HOST:6642,…',
+    });
+  }
+  const secure = southbound.filter((remote) => remote.startsWith('ssl:'));
+  if (certificates !== undefined && secure.length === 0) {
+    throw new Failure(2, `Certificates are for ssl: remotes, and the southbound database is ${southbound.join(',')}.`);
+  }
   const found = await reachable(regions, options.caFingerprint);
   say(`region     ${found.address} shows the authority of the invitation`);
-  const encapsulation = options.encapIp ?? found.localAddress.replace(/^::ffff:/, '');
-  const rows = await probeHost(runDirectory, encapsulation);
-  for (const { feature, state, detail } of rows)
-    say(`${state === 'yes' ? 'ok        ' : 'missing   '} ${feature}: ${detail}`);
-  demand(rows);
-
-  const before = readHome(folder);
   if (before !== null && before.authority !== found.authority) {
     throw new Failure(1, `This machine is host ${before.name} of another region.`, {
       remedy: `Remove it there, end its agent, and delete ${folder}.`,
     });
   }
-  const remotes = options.ovnRemote?.split(',');
+  const encapsulation = options.encapIp ?? found.localAddress.replace(/^::ffff:/, '');
+  const demandAll = (rows: readonly ProbeRow[]): void => {
+    for (const { feature, state, detail } of rows)
+      say(`${state === 'yes' ? 'ok        ' : 'missing   '} ${feature}: ${detail}`);
+    demand(rows);
+  };
+  demandAll(await probeHost(runDirectory, encapsulation));
+  await demandOurs(options, { runDirectory, before, southbound }, say);
+  if (secure.length > 0) {
+    const used =
+      certificates === undefined
+        ? await certificatesOf(runDirectory, ovnDirectoryOf(runDirectory))
+        : { ...certificates, bootstrap: false };
+    demandAll([await probeCertificates(secure, used)]);
+  }
+
   if (dryRun) {
-    const name = before?.name ?? 'NAME';
+    const name = before?.name ?? options.name ?? 'NAME';
     if (before === null)
       say(`would      join: a key is made here, and ${found.address} certifies it for the name of the invitation`);
-    const southbound = remotes ?? before?.southbound ?? ['(as the region says)'];
-    for (const line of await setUp({ runDirectory, name, southbound, encapsulation }, true)) say(`would      ${line}`);
+    const steps = await setUp({ runDirectory, name, southbound, encapsulation, certificates }, true);
+    for (const line of steps) say(`would      ${line}`);
     if (options.json === true) printJson({ dryRun, steps: lines });
     return;
   }
-  const home =
-    before === null
-      ? await joined(options, { found, regions, remotes, encapsulation, runDirectory })
-      : { ...before, regions, encapsulation, runDirectory, southbound: remotes ?? before.southbound };
+  const settings = { regions, encapsulation, runDirectory, southbound };
+  const home = before === null ? await joined(options, found, settings) : { ...before, ...settings };
   writeHome(folder, home);
-  say(
-    `${before === null ? 'joined     as' : 'joined     before, as'} ${home.name}; key and certificate are in ${folder}`,
-  );
-  const { name, southbound } = home;
-  if (southbound.length === 0) {
-    throw new Failure(
-      2,
-      `This machine has joined as ${name}; where the southbound database is the region does not say.`,
-      {
-        remedy: 'Run the same line again with --ovn-remote tcp:HOST:6642,…: it goes on from here.',
-      },
-    );
+  const { name } = home;
+  say(`${before === null ? 'joined     as' : 'joined     before, as'} ${name}; key and certificate are in ${folder}`);
+  if (options.name !== undefined && options.name !== name) {
+    throw new Failure(1, `This machine has joined as ${name}, not as ${options.name}: Open vSwitch was told nothing.`, {
+      remedy: `Run the same line again with --name ${name}, if that is right: it goes on from here.`,
+    });
   }
   try {
-    const done = await setUp({ runDirectory, name, southbound, encapsulation }, false);
+    const done = await setUp({ runDirectory, name, southbound, encapsulation, certificates }, false);
     for (const line of done) say(`set        ${line}`);
     if (done.length === 0) say('ok         Open vSwitch: every setting is right already');
   } catch (error) {
@@ -151,22 +204,15 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   printNote('Now start its agent: isthmus host agent, or the unit isthmus-host of systemd.');
 }
 
-interface Joining {
-  readonly found: Found & { readonly address: string };
-  readonly regions: readonly string[];
-  readonly remotes: readonly string[] | undefined;
-  readonly encapsulation: string;
-  readonly runDirectory: string;
-}
-async function joined(options: JoinOptions, of: Joining): Promise<Home> {
-  const { found, regions, remotes, encapsulation, runDirectory } = of;
+type Settings = Pick<Home, 'regions' | 'encapsulation' | 'runDirectory' | 'southbound'>;
+async function joined(
+  options: JoinOptions,
+  found: Found & { readonly address: string },
+  settings: Settings,
+): Promise<Home> {
   try {
-    const answer = await join(found.address, options.token, found.authority);
-    const { host, installationId, certificate, southbound, key } = answer;
-    return {
-      ...{ name: host, installationId, regions, southbound: remotes ?? southbound, encapsulation, runDirectory },
-      ...{ key, certificate, authority: found.authority },
-    };
+    const { host, installationId, certificate, key } = await join(found.address, options.token, found.authority);
+    return { name: host, installationId, ...settings, key, certificate, authority: found.authority };
   } catch (error) {
     throw new Failure(1, said(error));
   }

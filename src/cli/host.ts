@@ -65,8 +65,11 @@ function seconds(text: string): number {
 }
 
 /** The line to be run on the machine. */
-const joinLine = ({ token, authorityFingerprint, regions }: Invitation): string =>
-  `sudo isthmus host join --region ${regions.join(',')} --token ${token} --ca-fingerprint ${authorityFingerprint}`;
+const joinLine = ({ name, token, authorityFingerprint, regions, southbound }: Invitation): string => {
+  const region = `--region ${regions.join(',')} --token ${token} --ca-fingerprint ${authorityFingerprint}`;
+  const database = southbound.length === 0 ? '' : ` --ovn-remote ${southbound.join(',')}`;
+  return `sudo isthmus host join --name ${name} ${region}${database}`;
+};
 
 function operatorVerbs(noun: Command): void {
   adminVerb(noun, 'invite <name>', 'let a machine join, once (operator)')
@@ -81,6 +84,11 @@ function operatorVerbs(noun: Command): void {
       if (made.southbound.length === 0) {
         printNote(
           'Add --ovn-remote: the southbound database of this region is a socket, which other machines cannot reach.',
+        );
+      }
+      if (made.southbound.some((remote) => remote.startsWith('ssl:'))) {
+        printNote(
+          'Its ovn-controller needs certificates for ssl: first ovs-vsctl set-ssl KEY CERTIFICATE CA there, or add --ovn-key, --ovn-cert and --ovn-ca.',
         );
       }
     });
@@ -167,8 +175,13 @@ export function register(program: Command): void {
     .requiredOption('--region <addresses>', 'HOST:PORT of each API server, by commas')
     .requiredOption('--token <token>', 'of the invitation')
     .requiredOption('--ca-fingerprint <fingerprint>', 'of the invitation: sha256:…')
+    .option('--name <name>', 'of the invitation: checks that OVN does not know this machine by another')
+    .option('--ovn-remote <remotes>', 'of the invitation: the southbound database, as this machine reaches it')
     .option('--encap-ip <address>', 'our end of the tunnels (default: our address towards the region)')
-    .option('--ovn-remote <remotes>', 'the southbound database (default: as the region says)')
+    .option('--ovn-ca <file>', 'for ssl: who vouches for the database (default: as ovs-vsctl set-ssl was told)')
+    .option('--ovn-cert <file>', 'for ssl: the certificate of this machine')
+    .option('--ovn-key <file>', 'for ssl: its key; the three are told to ovs-vsctl set-ssl')
+    .option('--take-over', 'also when Open vSwitch belongs to another OVN or another region, which then loses it')
     .option('--ovs-run-dir <path>', "of Open vSwitch's sockets (default OVS_RUNDIR, or /run/openvswitch)")
     .option('--state <path>', 'where the key and the certificate are kept (default /var/lib/isthmus-host)')
     .option('--dry-run', 'check, say what would be done, and do nothing')

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  chmodSync,
   chownSync,
   closeSync,
   copyFileSync,
@@ -93,6 +94,9 @@ export function prepareDirectories(places: Places, user: ServiceUser): void {
   mkdirSync(join(places.runDir, 'region'), { recursive: true, mode: 0o700 });
   mkdirSync(places.data, { recursive: true, mode: 0o700 });
   if (!isRoot()) return;
+  // The region's user goes through it to a folder of its own, also when a host's agent made it, or a umask took that away.
+  const { mode } = statSync(places.runDir);
+  if ((mode & 0o011) !== 0o011) chmodSync(places.runDir, (mode & 0o7777) | 0o011);
   chownSync(join(places.runDir, 'region'), user.uid, user.gid);
   chownSync(places.data, user.uid, user.gid);
   // After a change of user the files of the store change hands too. The directory is the user's, who may have laid a
@@ -313,10 +317,10 @@ function demandOvn(options: UpOptions): void {
     if (bad !== undefined) throw new Failure(2, `${name}: '${bad}' is not a remote of OVSDB.`, { remedy });
   }
   const pki = [ovnCa, ovnCert, ovnKey].filter((one) => one !== undefined);
-  const secure = `${ovnNb},${ovnSb}`.split(',').some((remote) => remote.startsWith('ssl:'));
-  if ((secure && pki.length < 3) || (pki.length > 0 && pki.length < 3)) {
+  const secure = `${ovnNb},${ovnSb}`.split(',').find((remote) => remote.startsWith('ssl:'));
+  if (pki.length < 3 && (secure !== undefined || pki.length > 0)) {
     const remedy = 'Give --ovn-ca, --ovn-cert and --ovn-key.';
-    throw new Failure(2, 'The certificates for ssl: remotes are not complete.', { remedy });
+    throw new Failure(2, `The certificates for ${secure ?? 'ssl: remotes'} are not complete.`, { remedy });
   }
   try {
     for (const address of [hostsListen ?? [], hostsAdvertise?.split(',') ?? []].flat()) checkHostsAddress(address);

@@ -109,3 +109,14 @@ test('without a profile or a service it says what is missing', async () => {
   assert.equal(gone.status, 2);
   assert.match(gone.stderr, /http:\/\/127\.0\.0\.1:9 cannot be reached/);
 });
+
+test('a database is not reached by ssl: without all three certificates, and the remote is named', async () => {
+  const up = ['up', '--driver', 'ovn', '--ovn-nb', 'tcp:127.0.0.1:1', '--ovn-sb', 'ssl:db.example:6642'];
+  for (const part of [[], ['--ovn-ca', '/nowhere']]) {
+    const { stderr } = await fails(2, ...up, ...part);
+    assert.match(
+      stderr,
+      /certificates for ssl:db\.example:6642 are not complete.*\n.*--ovn-ca, --ovn-cert and --ovn-key/,
+    );
+  }
+});

@@ -12,6 +12,7 @@ import { AdminClient } from '../../src/cli/admin.ts';
 import { ClusterBed } from '../../src/cli/demo/cluster-bed.ts';
 import { sockets } from '../../src/cli/places.ts';
 import type { Answer } from '../cli/service.ts';
+import { OvsPki, type PkiFiles } from '../ovn/ovs-pki.ts';
 import type { Ending } from '../wire/lab.ts';
 
 const program = resolve(import.meta.dirname, '../../src/cli/main.ts');
@@ -20,20 +21,27 @@ const pause = (milliseconds: number): Promise<void> => new Promise((done) => set
 const address = (host: number): string => `10.99.0.${host}`;
 const hostsPort = 7790;
 
+export const pkiArguments = (pki: PkiFiles | null): readonly string[] =>
+  pki === null ? [] : ['--ovn-ca', pki.authority, '--ovn-cert', pki.certificate, '--ovn-key', pki.key];
+
 export class ClusterHouse {
   readonly bed: ClusterBed;
   readonly folder: string;
+  /** Of the databases. */
+  readonly pki: PkiFiles | null;
   readonly admin: AdminClient;
   readonly #agents = new Map<number, ChildProcess>();
   #service: ChildProcess | null = null;
 
-  private constructor(bed: ClusterBed, folder: string) {
+  private constructor(bed: ClusterBed, folder: string, pki: PkiFiles | null) {
     this.bed = bed;
+    this.pki = pki;
     this.folder = folder;
-    this.admin = new AdminClient({ socket: sockets(this.#run(1)).admin });
+    this.admin = new AdminClient({ socket: sockets(this.run(1)).admin });
   }
 
-  static async start(t: Ending, hosts: number): Promise<ClusterHouse> {
+  /** @param of.secure the databases are reached by TLS */
+  static async start(t: Ending, hosts: number, of: { readonly secure?: true } = {}): Promise<ClusterHouse> {
     const folder = mkdtempSync(join(tmpdir(), 'ch-'));
     chmodSync(folder, 0o755);
     let house: ClusterHouse | undefined;
@@ -43,18 +51,15 @@ export class ClusterHouse {
     });
     const bedFolder = join(folder, 'bed');
     mkdirSync(bedFolder);
-    const bed = await ClusterBed.start({
-      folder: bedFolder,
-      mark: `ch${randomBytes(3).toString('hex')}`,
-      hosts,
-      alone: true,
-    });
-    house = new ClusterHouse(bed, folder);
+    const pki = of.secure === true ? new OvsPki(join(folder, 'pki')).files('all') : null;
+    const mark = `ch${randomBytes(3).toString('hex')}`;
+    const bed = await ClusterBed.start({ folder: bedFolder, mark, hosts, alone: true, pki });
+    house = new ClusterHouse(bed, folder, pki);
     return house;
   }
 
   /** The run directory of what is on a host. */
-  #run(host: number): string {
+  run(host: number): string {
     return join(this.folder, `run${host}`);
   }
   state(host: number): string {
@@ -66,7 +71,7 @@ export class ClusterHouse {
   #spawn(host: number, args: readonly string[], log: string): ChildProcess {
     const node = [process.execPath, '--disable-warning=ExperimentalWarning', program];
     return spawn('nsenter', [`--net=/run/netns/${this.bed.namespace(host)}`, ...node, ...args], {
-      env: { ...this.#environment, OVS_RUNDIR: this.bed.folder(host), ISTHMUS_SOCKET: sockets(this.#run(1)).admin },
+      env: { ...this.#environment, OVS_RUNDIR: this.bed.folder(host), ISTHMUS_SOCKET: sockets(this.run(1)).admin },
       stdio: ['ignore', 'pipe', 'pipe'],
     }).on('spawn', () => void log);
   }
@@ -84,7 +89,7 @@ export class ClusterHouse {
   }
   /** `attach`, `detach`, `attachments`, `exec` on a host. */
   local(host: number, verb: string, ...args: readonly string[]): Promise<Answer> {
-    return this.on(host, verb, ...args, '--run-dir', this.#run(host));
+    return this.on(host, verb, ...args, '--run-dir', this.run(host));
   }
 
   /** The service on the first host, answering. */
@@ -92,7 +97,7 @@ export class ClusterHouse {
     const { northbound, southbound } = this.bed.remotes;
     const hosts = ['--hosts-listen', `0.0.0.0:${hostsPort}`, '--hosts-advertise', `${address(1)}:${hostsPort}`];
     const ovn = ['--driver', 'ovn', '--ovn-nb', northbound, '--ovn-sb', southbound];
-    this.#service = this.#spawn(1, ['up', ...ovn, ...hosts, '--run-dir', this.#run(1)], '');
+    this.#service = this.#spawn(1, ['up', ...ovn, ...pkiArguments(this.pki), ...hosts, '--run-dir', this.run(1)], '');
     const out = textOf(this.#service.stderr);
     const exit = ended(this.#service);
     let status: number | undefined;
@@ -112,20 +117,29 @@ export class ClusterHouse {
     this.#service = null;
   }
   get log(): string {
-    return readFileSync(join(this.#run(1), 'isthmus.log'), 'utf8');
+    return readFileSync(join(this.run(1), 'isthmus.log'), 'utf8');
   }
 
-  /** Joins a host by the line that the region gives. @returns what join printed */
-  async join(host: number): Promise<string> {
+  /** The arguments of `host join` in the line that the region gives. */
+  async invite(host: number): Promise<readonly string[]> {
     const made = JSON.parse(await this.done(1, 'host', 'invite', this.bed.hostName(host), '--json')) as {
       command: string;
     };
     const [, , , , ...args] = made.command.split(' ');
-    const encapsulation = ['--encap-ip', this.bed.tunnelAddress(host)];
-    return this.done(host, 'host', 'join', ...args, ...encapsulation, '--state', this.state(host));
+    return args;
+  }
+  joinBy(host: number, invitation: readonly string[], ...more: readonly string[]): Promise<Answer> {
+    const place = ['--encap-ip', this.bed.tunnelAddress(host), '--state', this.state(host)];
+    return this.on(host, 'host', 'join', ...invitation, ...place, ...more);
+  }
+  /** Joins a host by the line that the region gives. @returns what join printed */
+  async join(host: number): Promise<string> {
+    const { status, stdout, stderr } = await this.joinBy(host, await this.invite(host));
+    assert.equal(status, 0, stdout + stderr);
+    return stdout;
   }
   async startAgent(host: number): Promise<void> {
-    const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.#run(host)], '');
+    const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.run(host)], '');
     this.#agents.set(host, child);
     const said = textOf(child.stderr);
     let over = false;
@@ -141,10 +155,14 @@ export class ClusterHouse {
     await end(this.#agents.get(host) ?? null);
     this.#agents.delete(host);
   }
-  async host(
-    host: number,
-  ): Promise<
-    { readonly connected: boolean; readonly workloads: readonly string[] | null; readonly state: string } | undefined
+  async host(host: number): Promise<
+    | {
+        readonly connected: boolean;
+        readonly behind: number | null;
+        readonly workloads: readonly string[] | null;
+        readonly state: string;
+      }
+    | undefined
   > {
     const { hosts } = (await this.admin.call('GET', '/hosts')) as { hosts: readonly ({ name: string } & never)[] };
     return hosts.find(({ name }) => name === this.bed.hostName(host));

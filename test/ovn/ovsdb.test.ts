@@ -1,63 +1,14 @@
 /** The OVSDB client against real servers: its copy is what is there, whatever changes it, and whoever dies. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { type Operation, Ovsdb, OvsdbError } from '../../src/dataplane/ovn/ovsdb.ts';
 import { MessageSplitter } from '../../src/dataplane/ovn/ovsdb-wire.ts';
+import { cluster, folder, single, cannotRun as skip, until } from './ovsdb-server.ts';
 
-const schema = '/usr/share/ovn/ovn-nb.ovsschema';
-const missing = spawnSync('which', ['ovsdb-server']).status !== 0 || !existsSync(schema);
-/** Never a reason under CI. */
-const skip =
-  missing && process.env['CI'] !== 'true' ? 'OVN is missing: apt-get install openvswitch-switch ovn-central' : false;
-
-async function until(what: string, holds: () => boolean | Promise<boolean>, seconds = 20): Promise<void> {
-  for (let tries = 0; !(await holds()); tries++) {
-    assert.ok(tries < seconds * 50, `never: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-function folder(t: TestContext): string {
-  const made = mkdtempSync(join(tmpdir(), 'ovs-'));
-  t.after(() => rmSync(made, { recursive: true }));
-  return made;
-}
-
-class Server {
-  readonly #args: readonly string[];
-  readonly #folder: string;
-  #process: ChildProcess | null = null;
-  constructor(t: TestContext, place: string, args: readonly string[]) {
-    this.#folder = place;
-    this.#args = args;
-    t.after(() => this.kill());
-  }
-  start(): void {
-    const env = { ...process.env, OVS_RUNDIR: this.#folder, OVS_LOGDIR: this.#folder };
-    this.#process = spawn('ovsdb-server', [...this.#args], { env, stdio: 'ignore' });
-  }
-  async kill(): Promise<void> {
-    const child = this.#process;
-    this.#process = null;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  }
-}
-function single(t: TestContext): { server: Server; remote: string } {
-  const place = folder(t);
-  execFileSync('ovsdb-tool', ['create', join(place, 'nb.db'), schema]);
-  const args = [join(place, 'nb.db'), `--remote=punix:${join(place, 's')}`, `--unixctl=${join(place, 'ctl')}`];
-  const server = new Server(t, place, args);
-  server.start();
-  return { server, remote: `unix:${join(place, 's')}` };
-}
 const tables = {
   Logical_Router: ['name', 'enabled', 'external_ids', 'ports', 'static_routes'],
   Logical_Router_Port: ['name', 'mac', 'networks', 'peer', 'options'],
@@ -233,32 +184,11 @@ test('of a cluster the leader is found; when it is killed the next one is, and n
   skip,
   timeout: 120_000,
 }, async (t) => {
-  const place = folder(t);
-  const ports = await Promise.all(Array.from({ length: 6 }, freePort));
-  const servers = [0, 1, 2].map((n) => {
-    const [db, raft] = [join(place, `${n}.db`), `tcp:127.0.0.1:${ports[n + 3]}`];
-    if (n === 0) execFileSync('ovsdb-tool', ['create-cluster', db, schema, raft]);
-    else execFileSync('ovsdb-tool', ['join-cluster', db, 'OVN_Northbound', raft, `tcp:127.0.0.1:${ports[3]}`]);
-    const args = [db, `--remote=ptcp:${ports[n]}:127.0.0.1`, `--unixctl=${join(place, `${n}.ctl`)}`];
-    const server = new Server(t, place, args);
-    server.start();
-    return server;
-  });
-  const remotes = [0, 1, 2].map((n) => `tcp:127.0.0.1:${ports[n]}`);
-  const joined = (n: number): boolean =>
-    /Status: cluster member/.test(
-      spawnSync('ovs-appctl', ['-t', join(place, `${n}.ctl`), 'cluster/status', 'OVN_Northbound']).stdout.toString(),
-    );
-  await until('three members', () => [0, 1, 2].every(joined));
-  const leads = (n: number): boolean =>
-    /Role: leader/.test(
-      spawnSync('ovs-appctl', ['-t', join(place, `${n}.ctl`), 'cluster/status', 'OVN_Northbound']).stdout.toString(),
-    );
+  const { servers, remotes, leader: leading } = await cluster(t);
   const copy = client(t, ...remotes.toReversed());
   await copy.whenConnected(10_000);
   await copy.transact([insert('Address_Set', { name: 'one' })]);
-  const leader = [0, 1, 2].find(leads);
-  assert.ok(leader !== undefined);
+  const leader = leading();
   const lost = once(copy, 'lost');
   await servers[leader]?.kill();
   await lost;
@@ -266,16 +196,6 @@ test('of a cluster the leader is found; when it is killed the next one is, and n
   await copy.transact([insert('Address_Set', { name: 'two' })]);
   assert.deepEqual([...copy.rows('Address_Set').values()].map(({ name }) => name).sort(), ['one', 'two']);
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const at = server.address();
-      server.close(() => resolve(typeof at === 'object' && at !== null ? at.port : 0));
-    });
-  });
-}
 
 test('a change that comes in one piece with the first copy is not lost', async (t) => {
   const path = join(folder(t), 's');

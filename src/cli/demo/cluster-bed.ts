@@ -9,6 +9,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Ovsdb } from '../../dataplane/ovn/ovsdb.ts';
+import type { OvsdbPki } from '../../dataplane/ovn/ovsdb-tls.ts';
 import { Daemons, lastLines } from './daemons.ts';
 
 const run = promisify(execFile);
@@ -50,6 +51,8 @@ export interface BedOptions {
   readonly hosts?: number;
   /** Another layout of the databases: one server each instead of a cluster. Starts faster. */
   readonly alone?: boolean;
+  /** Paths of PEM files: the databases are reached by TLS, and all show this certificate. */
+  readonly pki?: OvsdbPki | null;
 }
 
 export class ClusterBed {
@@ -59,7 +62,7 @@ export class ClusterBed {
   readonly #atExit = (): void => this.#deleteNamespaces();
 
   private constructor(options: BedOptions) {
-    this.#options = { hosts: 3, alone: false, ...options };
+    this.#options = { hosts: 3, alone: false, pki: null, ...options };
     process.once('exit', this.#atExit);
   }
 
@@ -134,7 +137,16 @@ export class ClusterBed {
   }
   /** The same as hosts reach them over the management network. */
   #remotes(port: number): string {
-    return this.#members.map((member) => `tcp:${this.#memberAddress(member)}:${port}`).join(',');
+    return this.#members.map((member) => `${this.#kind}:${this.#memberAddress(member)}:${port}`).join(',');
+  }
+  get #kind(): 'tcp' | 'ssl' {
+    return this.#options.pki === null ? 'tcp' : 'ssl';
+  }
+  /** For daemons that open or make connections to the databases. */
+  get #tls(): readonly string[] {
+    const { pki } = this.#options;
+    if (pki === null) return [];
+    return [`--private-key=${pki.key}`, `--certificate=${pki.certificate}`, `--ca-cert=${pki.authority}`];
   }
 
   async #build(): Promise<void> {
@@ -255,12 +267,12 @@ export class ClusterBed {
   async #createDatabase(host: number, name: 'nb' | 'sb', database: string, raft: number): Promise<void> {
     const file = join(this.folder(host), `${name}.db`);
     const schema = `/usr/share/ovn/ovn-${name}.ovsschema`;
-    const own = `tcp:${this.#memberAddress(host)}:${raft}`;
+    const own = `${this.#kind}:${this.#memberAddress(host)}:${raft}`;
     const args = this.#options.alone
       ? ['create', file, schema]
       : host === 1
         ? ['create-cluster', file, schema, own]
-        : ['join-cluster', file, database, own, `tcp:${this.#memberAddress(1)}:${raft}`];
+        : ['join-cluster', file, database, own, `${this.#kind}:${this.#memberAddress(1)}:${raft}`];
     await run('ovsdb-tool', args, { timeout: commandPatience });
   }
 
@@ -287,6 +299,8 @@ export class ClusterBed {
     };
     const ids = Object.entries(settings).map(([key, value]) => `external_ids:${key}="${value}"`);
     await this.#vsctl(host, '--no-wait', 'init', '--', 'set', 'Open_vSwitch', '.', ...ids);
+    const { pki } = this.#options;
+    if (pki !== null) await this.#vsctl(host, '--no-wait', 'set-ssl', pki.key, pki.certificate, pki.authority);
     this.startDaemon('vswitchd', host);
     await this.#vsctl(
       host,
@@ -331,8 +345,9 @@ export class ClusterBed {
       'ovsdb-server',
       at(`${name}.db`),
       `--remote=punix:${at(`${name}.sock`)}`,
-      `--remote=ptcp:${port}:${this.#memberAddress(host)}`,
+      `--remote=p${this.#kind}:${port}:${this.#memberAddress(host)}`,
       `--unixctl=${at(`${name}.ctl`)}`,
+      ...this.#tls,
     ];
     switch (name) {
       case 'nb':
@@ -346,7 +361,10 @@ export class ClusterBed {
       case 'controller':
         return ['ovn-controller', `unix:${at('db.sock')}`, '--pidfile'];
       case 'northd':
-        return ['ovn-northd', '--pidfile', `--ovnnb-db=${this.#remotes(6641)}`, `--ovnsb-db=${this.#remotes(6642)}`];
+        return [
+          ...['ovn-northd', '--pidfile', `--ovnnb-db=${this.#remotes(6641)}`, `--ovnsb-db=${this.#remotes(6642)}`],
+          ...this.#tls,
+        ];
     }
   }
 

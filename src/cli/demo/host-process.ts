@@ -34,14 +34,19 @@ export class HostProcess {
    */
   static async join(bed: ClusterBed, host: number, admin: AdminClient, folder: string): Promise<HostProcess> {
     const name = bed.hostName(host);
-    const { token, authorityFingerprint, regions } = (await admin.call('POST', '/hosts', { name, seconds: 600 })) as {
+    const { token, authorityFingerprint, regions, southbound } = (await admin.call('POST', '/hosts', {
+      name,
+      seconds: 600,
+    })) as {
       token: string;
       authorityFingerprint: string;
       regions: readonly string[];
+      southbound: readonly string[];
     };
     const one = new HostProcess(bed, host, folder);
     mkdirSync(one.runDir, { recursive: true });
-    const line = ['--region', regions.join(), '--token', token, '--ca-fingerprint', authorityFingerprint];
+    const region = ['--region', regions.join(), '--token', token, '--ca-fingerprint', authorityFingerprint];
+    const line = ['--name', name, ...region, '--ovn-remote', southbound.join()];
     const place = ['--state', one.#state, '--ovs-run-dir', bed.folder(host), '--encap-ip', bed.tunnelAddress(host)];
     await one.#inside(
       process.execPath,

@@ -5,8 +5,9 @@
  */
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type SecureContext, TLSSocket } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
+import { certificateProblem, contextOf, type OvsdbPki, pkiOptions } from './ovsdb-tls.ts';
 import {
   type ColumnType,
   columnType,
@@ -36,16 +37,11 @@ export class OvsdbError extends Error {
 }
 
 export type Operation = { readonly op: string; readonly [member: string]: unknown };
-/** PEM. Whom the authority vouches for is a member: the certificates of OVN's own tools name no address. */
-export interface OvsdbPki {
-  readonly authority: string;
-  readonly certificate: string;
-  readonly key: string;
-}
+export type { OvsdbPki } from './ovsdb-tls.ts';
 export interface OvsdbOptions {
   /** `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT`, tried in turn. */
   readonly remotes: readonly string[];
-  /** For `ssl:`. */
+  /** Without it `ssl:` is refused. */
   readonly pki?: OvsdbPki;
   readonly database: string;
   /** What of it is copied. */
@@ -83,18 +79,39 @@ type WireUpdates = {
   };
 };
 
-const socketTo = (remote: string, pki: OvsdbPki | undefined): Socket => {
+const isSecure = (remote: string): boolean => remote.startsWith('ssl:');
+/** @throws OvsdbError for what no try can mend */
+function contextFor({ remotes, pki }: OvsdbOptions): SecureContext | null {
+  const secure = remotes.find(isSecure);
+  if (secure === undefined) return null;
+  if (pki === undefined) {
+    throw new OvsdbError('refused', `${secure} needs certificates: give ${pkiOptions}`);
+  }
+  try {
+    return contextOf(pki);
+  } catch (error) {
+    throw new OvsdbError('refused', `${secure}: ${(error as Error).message}`);
+  }
+}
+const socketTo = (remote: string, context: SecureContext | null): Socket => {
   const [kind, ...rest] = remote.split(':');
   if (kind === 'unix') return connect(rest.join(':'));
   const port = Number(rest.pop());
   const host = rest.join(':').replace(/^\[|\]$/g, '');
   if (kind !== 'ssl') return connect(port, host);
-  const own = pki === undefined ? {} : { ca: pki.authority, cert: pki.certificate, key: pki.key };
-  return connectTls({ port, host, ...own, checkServerIdentity: () => undefined });
+  if (context === null) throw new Error(`${remote} needs certificates`);
+  return connectTls({
+    port,
+    host,
+    secureContext: context,
+    rejectUnauthorized: true,
+    checkServerIdentity: () => undefined,
+  });
 };
 
 export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [problem: string] }> {
   readonly #options: OvsdbOptions;
+  readonly #context: SecureContext | null;
   readonly #rows = new Map<string, Map<string, Row>>();
   #types: ReadonlyMap<string, ReadonlyMap<string, ColumnType>> = new Map();
   #socket: Socket | null = null;
@@ -109,9 +126,11 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
   #ready = false;
   #problem = 'it was not asked yet';
 
+  /** @throws OvsdbError for `ssl:` without certificates, or with some that cannot be used */
   constructor(options: OvsdbOptions) {
     super();
     this.#options = options;
+    this.#context = contextFor(options);
     for (const table of Object.keys(options.tables)) this.#rows.set(table, new Map());
     void this.#tryNext();
   }
@@ -199,12 +218,14 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
     try {
       await this.#open(remote);
     } catch (error) {
+      // A call that was lost with the connection: why that ended is told already.
+      if (error instanceof OvsdbError && error.uncertain) return;
       this.#drop(error instanceof Error ? error.message : String(error));
     }
   }
 
   async #open(remote: string): Promise<void> {
-    const socket = socketTo(remote, this.#options.pki);
+    const socket = socketTo(remote, this.#context);
     this.#socket = socket;
     const splitter = new MessageSplitter();
     const mine = (): boolean => this.#socket === socket;
@@ -217,9 +238,11 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
         this.#drop(`what it said is no JSON: ${String(error)}`);
       }
     });
-    socket.on('error', (error) => mine() && this.#drop(`${remote}: ${error.message}`));
+    socket.on('error', (error) => mine() && this.#drop(`${remote}: ${certificateProblem(error) ?? error.message}`));
     socket.on('close', () => mine() && this.#drop(`${remote} closed the connection`));
     socket.setTimeout(connectPatience, () => mine() && !this.#ready && this.#drop(`${remote} does not answer`));
+    // Who is not the server is told nothing.
+    if (socket instanceof TLSSocket) await new Promise<void>((done) => socket.once('secureConnect', done));
     await this.#demandLeader(remote);
     const schema = (await this.#call('get_schema', [this.#options.database])) as {
       tables: { [table: string]: { columns: { [column: string]: { type: Parameters<typeof columnType>[0] } } } };
