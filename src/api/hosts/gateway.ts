@@ -370,8 +370,8 @@ export class HostGateway implements Hosts {
   connected(): ReadonlySet<string> {
     return this.#roster.connected;
   }
-  async fence(host: string, number: number, cut: boolean): Promise<number> {
-    const { proven } = await this.#link(host).call('fence', { number, cut });
+  async fence(host: string, number: number): Promise<number> {
+    const { proven } = await this.#link(host).call('fence', { number });
     return proven;
   }
   async meter(host: string, { epoch, halves, booked }: MeterRequest): Promise<HostReading> {
