@@ -6,7 +6,8 @@ import type { ChassisBook } from '../dataplane/ovn/chassis.ts';
 import { refuse } from '../model/errors.ts';
 import { type HostName, isHostName } from '../model/ids.ts';
 import type { Host } from '../model/resources.ts';
-import { type HostGateway, tokenHashOf } from './hosts/gateway.ts';
+import { tokenHashOf } from './hosts/admission.ts';
+import type { HostGateway } from './hosts/gateway.ts';
 import { type Call, type Operation, submit, Text, withBody, withoutBody } from './operation.ts';
 import { Refused, rejectField } from './refused.ts';
 
