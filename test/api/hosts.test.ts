@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import type { TLSSocket } from 'node:tls';
+import { connect, type TLSSocket } from 'node:tls';
 import pino from 'pino';
 import { findRegion, fingerprintOf, join } from '../../src/agent/join.ts';
-import { type Credentials, dial, RegionCaller } from '../../src/agent/region-caller.ts';
+import { type Credentials, dial, gatewayName, RegionCaller } from '../../src/agent/region-caller.ts';
 import { tokenHashOf } from '../../src/api/hosts/admission.ts';
 import { certifyHost, makeAuthority } from '../../src/api/hosts/certificates.ts';
 import { HostGateway } from '../../src/api/hosts/gateway.ts';
@@ -89,6 +89,49 @@ test('an expired token and a foreign one admit nobody', async (t) => {
   await assert.rejects(join(address, await invite('h1', '2001-01-01T00:00:00Z'), authority), /has expired/);
   await assert.rejects(join(address, 'guessed', authority), /unknown/);
   assert.equal(region.state.get('host', 'h1')?.state, 'invited');
+});
+
+test('one connection tries one token, and a refused one ends it', async (t) => {
+  const { address, authority, invite, region } = await start(t);
+  const token = await invite('h1');
+  const line = (id: number, of: string): string => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const proof = sign('sha256', Buffer.from(of), privateKey).toString('base64');
+    const params = { token: of, publicKey: publicKey.export({ type: 'spki', format: 'pem' }), proof };
+    return `${JSON.stringify({ id, call: 'join', params })}\n`;
+  };
+  /** What comes back for these lines, sent at once, until the other end closes. */
+  const answers = async (...lines: readonly string[]): Promise<string> => {
+    const socket = await dial(address, { authority });
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    socket.write(lines.join(''));
+    await isCut(socket);
+    return text;
+  };
+  // A connection that is kept would be asked for a sign of life before it ends.
+  assert.match(await answers(line(1, 'guessed')), /^\{"id":1,"error".*was used.*\n$/, 'it is told why, and cut');
+  assert.doesNotMatch(await answers(line(1, 'guessed'), line(2, token)), /"id":2/);
+  assert.equal(region.state.get('host', 'h1')?.state, 'invited', 'the second was not tried');
+  assert.match(await answers(line(1, token), line(2, 'guessed')), /^$/, 'who asks twice is not answered');
+  const other = await invite('h2');
+  assert.match(await answers(line(1, other)), /^\{"id":1,"result".*"host":"h2".*\n$/, 'the control: the first is');
+});
+
+test('a source whose joins fail is held off, with a good token too; another is not', async (t) => {
+  const { gateway, address, authority, invite } = await start(t);
+  const token = await invite('h1');
+  for (let n = 0; n < 10; n++) await assert.rejects(join(address, 'guessed', authority), /unknown/);
+  await assert.rejects(join(address, token, authority), /too many joins from this address have failed/);
+  const from = { localAddress: '127.0.0.2', host: '127.0.0.1', port: gateway.port };
+  const elsewhere = connect({ ...from, servername: gatewayName, ca: authority, minVersion: 'TLSv1.3' });
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const proof = sign('sha256', Buffer.from(token), privateKey).toString('base64');
+  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const { host } = await linkOn(elsewhere).call('join', { token, publicKey: pem, proof });
+  assert.equal(host, 'h1');
 });
 
 test('a key whose owner has not signed the token is not certified, and the token stays good', async (t) => {

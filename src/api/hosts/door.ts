@@ -9,11 +9,12 @@ import type { Logger } from 'pino';
 import { type HostName, isHostName } from '../../model/ids.ts';
 import { ListenError } from '../address.ts';
 import { type Authority, makeGateway } from './certificates.ts';
+import { sourceOf } from './source.ts';
 
 /** Connections that have not said who they are yet, and how long one may take to, in milliseconds. */
 const mostPending = 128;
 const greetPatience = 10_000;
-/** Of those that have not said who they are, so many from one address: no address keeps the others out. */
+/** Of those that have not said who they are, so many from one source: none keeps the others out. */
 const mostPendingOfOne = 16;
 const mostConnections = 4096;
 
@@ -50,7 +51,8 @@ const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddr
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
-  readonly #pending = new Set<string>();
+  /** By their places, where they come from. */
+  readonly #pending = new Map<string, string>();
   /** Connections with a certificate, and the key that each of them has shown. */
   readonly #shown = new Map<TLSSocket, { readonly host: HostName; readonly keyHash: string }>();
   readonly #sockets = new Set<TLSSocket>();
@@ -97,12 +99,13 @@ export class Door {
 
   #count(socket: Socket): void {
     const who = placeOf(socket);
-    const ofOne = [...this.#pending].filter((one) => one.startsWith(`${socket.remoteAddress} `)).length;
+    const source = sourceOf(socket.remoteAddress);
+    const ofOne = [...this.#pending.values()].filter((one) => one === source).length;
     if (this.#pending.size >= mostPending || ofOne >= mostPendingOfOne) {
       socket.destroy();
       return;
     }
-    this.#pending.add(who);
+    this.#pending.set(who, source);
     socket.on('close', () => this.#pending.delete(who));
   }
 
