@@ -59,7 +59,7 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       owes: owed()
         .filter(({ notFencedOn, notInstalledOn }) => notFencedOn.includes(id) || notInstalledOn.includes(id))
         .map(({ vpcId, notFencedOn }) => ({ vpcId, what: notFencedOn.includes(id) ? 'cut' : 'install' })),
-      invitationExpires: tokenExpires,
+      invitationExpires: state === 'invited' ? tokenExpires : null,
       createdTime,
     };
   };

@@ -3,11 +3,11 @@
  * to the next. Everything that can be wrong with the machine is found before the token is spent.
  */
 import { isIP } from 'node:net';
-import { defaultHome, type Home, readHome, writeHome } from '../agent/host-home.ts';
+import { defaultHome, type Home, joiningKey, readHome, writeHome } from '../agent/host-home.ts';
 import { defaultRunDirectory, probeHost, setUp } from '../agent/host-setup.ts';
-import { type Found, findRegion, fingerprintForm, join } from '../agent/join.ts';
+import { type Found, findRegion, fingerprintForm, joinAny, makeKey } from '../agent/join.ts';
 import { splitAddress } from '../agent/region-caller.ts';
-import type { ProbeRow } from '../dataplane/driver.ts';
+import { DriverError, type ProbeRow } from '../dataplane/driver.ts';
 import { Failure } from './failure.ts';
 import { printJson, printNote, printText } from './output.ts';
 import { isRoot } from './places.ts';
@@ -122,7 +122,7 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   }
   const home =
     before === null
-      ? await joined(options, { found, regions, remotes, encapsulation, runDirectory })
+      ? await joined(options, { folder, found, regions, remotes, encapsulation, runDirectory })
       : { ...before, regions, encapsulation, runDirectory, southbound: remotes ?? before.southbound };
   writeHome(folder, home);
   say(
@@ -152,6 +152,7 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
 }
 
 interface Joining {
+  readonly folder: string;
   readonly found: Found & { readonly address: string };
   readonly regions: readonly string[];
   readonly remotes: readonly string[] | undefined;
@@ -159,15 +160,21 @@ interface Joining {
   readonly runDirectory: string;
 }
 async function joined(options: JoinOptions, of: Joining): Promise<Home> {
-  const { found, regions, remotes, encapsulation, runDirectory } = of;
+  const { folder, found, regions, remotes, encapsulation, runDirectory } = of;
+  const key = joiningKey(folder, makeKey);
+  // The first once more at the end: it may be the only one, and have lost no more than the connection.
+  const addresses = [found.address, ...regions.filter((one) => one !== found.address), found.address];
   try {
-    const answer = await join(found.address, options.token, found.authority);
-    const { host, installationId, certificate, southbound, key } = answer;
+    const answer = await joinAny(addresses, { token: options.token, authority: found.authority, key });
+    const { host, installationId, certificate, southbound } = answer;
     return {
       ...{ name: host, installationId, regions, southbound: remotes ?? southbound, encapsulation, runDirectory },
       ...{ key, certificate, authority: found.authority },
     };
   } catch (error) {
-    throw new Failure(1, said(error));
+    if (error instanceof DriverError) throw new Failure(1, said(error));
+    throw new Failure(2, `Whether this machine has joined is not known: ${said(error)}.`, {
+      remedy: `Run the same line again: with the key in ${folder} the token is answered again until it expires.`,
+    });
   }
 }

@@ -74,9 +74,10 @@ export class Admission {
       return answer;
     }
     log.warn({ from, code: answer.code }, 'a host may not join');
-    // Of a store that is away nothing is learnt.
-    if (answer.code !== 'host-token-refused') succeeded();
-    throw refused(answer);
+    if (answer.code === 'host-token-refused') throw refused(answer);
+    // Of a store that is away nothing is learnt: it may be asked again, here or elsewhere.
+    succeeded();
+    throw refused(answer, 'unavailable');
   }
 
   async #join(
