@@ -57,8 +57,7 @@ export class HostGateway implements Hosts {
     const roster = this.#roster;
     const known = isKeyOf.bind(null, region);
     const admission = new Admission({ region, installationId, southbound, log });
-    const release = this.release.bind(this);
-    const placement = new Placement({ region, roster, release, log });
+    const placement = new Placement({ region, roster, release: (...of) => this.#release(...of), log });
     const onConnected = (name: string): void => {
       for (const listener of this.#connectedListeners) listener(name);
     };
@@ -120,8 +119,11 @@ export class HostGateway implements Hosts {
     const plain = { ...spec, addresses: spec.addresses.map((one) => ({ ...one })) };
     await this.#link(host).call('follow', { spec: plain }, callPatience);
   }
-  async release(host: string, portId: PortId): Promise<void> {
-    await this.#link(host).call('release', { portId }, callPatience);
+  release(host: string, portId: PortId): Promise<void> {
+    return this.#release(host, portId);
+  }
+  async #release(host: string, portId: PortId, patience = callPatience): Promise<void> {
+    await this.#link(host).call('release', { portId }, patience);
   }
   onConnected(listener: (host: string) => void): void {
     this.#connectedListeners.push(listener);

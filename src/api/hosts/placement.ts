@@ -1,4 +1,4 @@
-/** On which host an interface may be: on one at a time. */
+/** On which host an interface may be: on one at a time. What it knows of who is about to attach is this server's alone. */
 import type { Logger } from 'pino';
 import { DriverError } from '../../dataplane/driver.ts';
 import { refuse } from '../../model/errors.ts';
@@ -10,50 +10,82 @@ import type { Roster } from './roster.ts';
 
 /** Between the word that a host may attach an interface and its word that it has, in milliseconds. */
 const reservation = 30_000;
+/** How long the host that had it may take to let go: less than the one that asks waits for its answer (10 s). */
+const letGoPatience = 5_000;
 
 export interface PlacementOptions {
   readonly region: Pick<HostsRegion, 'state' | 'view'>;
   readonly roster: Pick<Roster, 'place' | 'all' | 'connected'>;
   /** Takes a workload off. @throws when the host cannot be asked */
-  readonly release: (host: HostName, portId: PortId) => Promise<void>;
+  readonly release: (host: HostName, portId: PortId, patience?: number) => Promise<void>;
   readonly log: Logger;
+}
+
+interface Reservation {
+  readonly host: HostName;
+  /** The connection that asked. */
+  readonly by: object;
+  until: number;
 }
 
 export class Placement {
   readonly #options: PlacementOptions;
-  readonly #reserved = new Map<PortId, { readonly host: HostName; readonly until: number }>();
+  readonly #reserved = new Map<PortId, Reservation>();
 
   constructor(options: PlacementOptions) {
     this.#options = options;
   }
 
-  /** The interface that a host is about to attach. @throws DriverError saying why it may not */
-  async grant(host: HostName, portId: PortId): Promise<InterfaceSpec> {
-    const { region, roster, release } = this.#options;
-    if (region.state.get('host', host)?.state !== 'active') throw refused(refuse('host-draining', { name: host }));
-    const there = roster.place(portId);
-    if (there !== undefined && there.host !== host) {
-      if (there.state === 'attached') {
-        throw refused(refuse('attached-elsewhere', { id: portId, host: there.host }), 'already-attached');
-      }
+  /**
+   * The interface that a host is about to attach. From the question on it is kept for that host, until it says what became
+   * of it or the connection ends.
+   * @param by the connection @throws DriverError saying why it may not
+   */
+  async grant(host: HostName, portId: PortId, by: object): Promise<InterfaceSpec> {
+    const { roster, release } = this.#options;
+    this.#look(host, portId);
+    const mine: Reservation = { host, by, until: performance.now() + reservation };
+    this.#reserved.set(portId, mine);
+    try {
+      const there = roster.place(portId);
       // What has vanished there would be in the way of what comes here.
-      await release(there.host, portId).catch(() => {});
+      if (there !== undefined && there.host !== host) await release(there.host, portId, letGoPatience).catch(() => {});
+      if (this.#reserved.get(portId) !== mine) throw new DriverError('unavailable', `${host} has let go of ${portId}`);
+      mine.until = performance.now() + reservation;
+      // Anew: that took a while.
+      return this.#look(host, portId);
+    } catch (error) {
+      if (this.#reserved.get(portId) === mine) this.#reserved.delete(portId);
+      throw error;
+    }
+  }
+
+  /** @throws DriverError where it may not have it */
+  #look(host: HostName, portId: PortId): InterfaceSpec {
+    const { region, roster } = this.#options;
+    if (region.state.get('host', host)?.state !== 'active') throw refused(refuse('host-draining', { name: host }));
+    const now = performance.now();
+    for (const [id, { until }] of this.#reserved) if (until <= now) this.#reserved.delete(id);
+    const [there, other] = [roster.place(portId), this.#reserved.get(portId)];
+    const elsewhere = there?.state === 'attached' && there.host !== host ? there.host : other?.host;
+    if (elsewhere !== undefined && elsewhere !== host) {
+      throw refused(refuse('attached-elsewhere', { id: portId, host: elsewhere }), 'already-attached');
     }
     const spec = region.view.interface(portId)?.spec;
     if (spec === undefined) throw new DriverError('unknown-interface', `no interface ${portId} in the network`);
-    const now = performance.now();
-    const other = this.#reserved.get(portId);
-    if (other !== undefined && other.host !== host && other.until > now) {
-      throw refused(refuse('attached-elsewhere', { id: portId, host: other.host }), 'already-attached');
-    }
-    for (const [id, { until }] of this.#reserved) if (until <= now) this.#reserved.delete(id);
-    this.#reserved.set(portId, { host, until: now + reservation });
     return spec;
   }
 
   /** A host has said what became of an interface. */
   told(host: HostName, portId: PortId): void {
     if (this.#reserved.get(portId)?.host === host) this.#reserved.delete(portId);
+  }
+  /**
+   * A connection has ended: nothing is kept for it. Should its host have heard the answer and attach, it tells so when it is
+   * back, and `settle` decides.
+   */
+  ended(by: object): void {
+    for (const [portId, one] of this.#reserved) if (one.by === by) this.#reserved.delete(portId);
   }
 
   /**

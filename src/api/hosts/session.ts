@@ -30,6 +30,7 @@ export class Session {
       socket,
       serve: (name, params) => this.#serve(name, params),
       onEnd: (why) => {
+        options.placement.ended(this);
         if (options.roster.disconnect(host, this.#link)) options.log.warn({ host, why }, 'a host is away');
       },
     });
@@ -52,7 +53,7 @@ export class Session {
       case 'attachment':
         return this.#attachment(params as Params<RegionCalls, 'attachment'>);
       case 'interface':
-        return { spec: await placement.grant(host, portIn((params as Params<RegionCalls, 'interface'>).portId)) };
+        return { spec: await placement.grant(host, portIn((params as Params<RegionCalls, 'interface'>).portId), this) };
       default:
         throw new DriverError('not-supported', `a host that has joined does not ask for '${name}'`);
     }
