@@ -13,13 +13,26 @@ import { type Answer, type Method, plainReading } from '../dataplane/wire.ts';
 import { isId, type PortId, type VpcId } from '../model/ids.ts';
 import type { InterfaceSpec } from '../model/network-spec.ts';
 import { type Credentials, RegionCaller } from './region-caller.ts';
+import { Places, Turns } from './turns.ts';
 
 export interface HostAgentOptions {
   readonly name: string;
   readonly installationId: string;
   readonly regions: readonly string[];
   readonly credentials: Credentials;
-  readonly host: OvsHost;
+  readonly host: Pick<
+    OvsHost,
+    | 'attach'
+    | 'attachments'
+    | 'carried'
+    | 'close'
+    | 'detach'
+    | 'fence'
+    | 'follow'
+    | 'meter'
+    | 'onAttachment'
+    | 'onDetached'
+  >;
   readonly log: Logger;
   readonly onEvent: (event: Extract<Answer, { event: string }>) => void;
   /** What this host offers, for `isthmus doctor`. */
@@ -27,6 +40,8 @@ export interface HostAgentOptions {
 }
 
 const askPatience = 10_000;
+/** Interfaces that the region is asked for at once: it answers 64 calls of a connection at a time. */
+const mostAsking = 16;
 /** How long OVN may take until an interface is carried, in milliseconds. */
 const carryPatience = 10_000;
 
@@ -36,8 +51,9 @@ type PlainSpec = Params<HostCalls, 'follow'>['spec'];
 export class HostAgent {
   readonly #options: HostAgentOptions;
   readonly #callers: readonly RegionCaller[];
-  /** One change of attachments after the other. */
-  #queue: Promise<unknown> = Promise.resolve();
+  /** One change of an interface's attachment after the other. One that waits for the region holds up no other. */
+  readonly #turns = new Turns();
+  readonly #asking = new Places(mostAsking);
 
   constructor(options: HostAgentOptions) {
     this.#options = options;
@@ -60,17 +76,14 @@ export class HostAgent {
   #tell(portId: PortId, fact: AttachmentFact | null): void {
     this.#options.log.info({ portId, state: fact?.state ?? 'detached' }, 'attachment');
     this.#options.onEvent({ event: 'attachment', data: { portId, fact } });
+    this.#inform(portId, fact);
+  }
+  #inform(portId: PortId, fact: AttachmentFact | null): void {
     const plain = fact === null ? null : plainFact(fact);
     // Whoever does not hear it now is told everything when he is back.
     for (const { link } of this.#callers) {
       link?.call('attachment', { portId, fact: plain }, askPatience).catch((error: Error) => link.close(error.message));
     }
-  }
-
-  #serially<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#queue.then(work, work);
-    this.#queue = run.catch(() => {});
-    return run;
   }
 
   /** What the region asks. */
@@ -86,12 +99,12 @@ export class HostAgent {
         return plainReading(await host.meter(params as MeterRequest));
       case 'follow': {
         const spec = specFrom((params as Params<HostCalls, 'follow'>).spec);
-        await this.#serially(() => host.follow(spec));
+        await this.#turns.take(spec.id, () => host.follow(spec));
         return {};
       }
       case 'release': {
         const portId = portIn((params as Params<HostCalls, 'release'>).portId);
-        await this.#serially(() => host.detach(portId));
+        await this.#turns.take(portId, () => host.detach(portId));
         return {};
       }
       default:
@@ -103,7 +116,8 @@ export class HostAgent {
   handle = async (method: Method, params: unknown): Promise<unknown> => {
     switch (method) {
       case 'attach': {
-        const fact = await this.#serially(() => this.#attach(params as AttachRequest));
+        const request = params as AttachRequest;
+        const fact = await this.#turns.take(request.portId, () => this.#attach(request));
         if (!(await this.#options.host.carried(fact.portId, carryPatience))) {
           // It will be, once OVN is well: the device is there, and the region knows of it.
           const { portId } = fact;
@@ -113,7 +127,7 @@ export class HostAgent {
       }
       case 'detach': {
         const portId = portIn((params as { readonly portId: string }).portId);
-        return this.#serially(() => this.#options.host.detach(portId));
+        return this.#turns.take(portId, () => this.#options.host.detach(portId));
       }
       case 'attachments':
         return this.#options.host.attachments();
@@ -125,13 +139,23 @@ export class HostAgent {
   };
 
   async #attach(request: AttachRequest): Promise<AttachmentFact> {
+    const { host } = this.#options;
     const portId = portIn(request.portId);
-    const there = this.#options.host.attachments().find((fact) => fact.portId === portId);
+    const there = this.#there(portId);
     if (there?.state === 'attached') {
       throw new DriverError('already-attached', `${portId} is attached to ${there.target}`);
     }
-    const spec = await this.#interface(portId);
-    return this.#options.host.attach(request, spec);
+    try {
+      const spec = await this.#asking.within(() => this.#interface(portId));
+      return await host.attach(request, spec);
+    } catch (error) {
+      // The region keeps an interface for who was told that he may attach it.
+      this.#inform(portId, this.#there(portId) ?? null);
+      throw error;
+    }
+  }
+  #there(portId: PortId): AttachmentFact | undefined {
+    return this.#options.host.attachments().find((fact) => fact.portId === portId);
   }
 
   /** Asks the servers in turn. @throws DriverError as one of them refuses, or when none answers */
@@ -168,7 +192,7 @@ export class HostAgent {
   /** Stops; what is attached stays so. */
   async close(): Promise<void> {
     for (const caller of this.#callers) caller.close();
-    await this.#queue;
+    await this.#turns.idle();
     this.#options.host.close();
   }
 }

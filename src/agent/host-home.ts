@@ -1,5 +1,5 @@
 /** What a host keeps of its own: its key, its certificate, whom it calls. A folder that only root may look into. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const defaultHome = '/var/lib/isthmus-host';
@@ -23,20 +23,33 @@ export interface Home {
 
 const files = { key: 'key.pem', certificate: 'certificate.pem', authority: 'authority.pem' } as const;
 const settings = 'host.json';
+const joiningFile = 'joining.pem';
+
+function write(folder: string, name: string, text: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const path = join(folder, name);
+  rmSync(`${path}.new`, { force: true });
+  writeFileSync(`${path}.new`, text, { mode: 0o600, flag: 'wx', flush: true });
+  renameSync(`${path}.new`, path);
+}
+
+/**
+ * The key to join with. It is kept before the token is shown: should the answer be lost, it is given to this key alone.
+ * @param make a new one, if there is none
+ */
+export function joiningKey(folder: string, make: () => string): string {
+  const path = join(folder, joiningFile);
+  if (!existsSync(path)) write(folder, joiningFile, make());
+  return readFileSync(path, 'utf8');
+}
 
 /** Whole or not at all: the settings come last. */
 export function writeHome(folder: string, { key, certificate, authority, ...rest }: Home): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const write = (name: string, text: string): void => {
-    const path = join(folder, name);
-    rmSync(`${path}.new`, { force: true });
-    writeFileSync(`${path}.new`, text, { mode: 0o600, flag: 'wx', flush: true });
-    renameSync(`${path}.new`, path);
-  };
-  write(files.key, key);
-  write(files.certificate, certificate);
-  write(files.authority, authority);
-  write(settings, `${JSON.stringify(rest, null, 2)}\n`);
+  write(folder, files.key, key);
+  write(folder, files.certificate, certificate);
+  write(folder, files.authority, authority);
+  write(folder, settings, `${JSON.stringify(rest, null, 2)}\n`);
+  rmSync(join(folder, joiningFile), { force: true });
 }
 
 /** null: this machine has not joined. @throws Error when what is there cannot be read */

@@ -1,8 +1,10 @@
 /**
  * A machine becomes a host of a region: finds the region's authority by its fingerprint, and only to a server that this
- * authority vouches for shows the token. The private key is made here and stays here.
+ * authority vouches for shows the token. The private key is made here and stays here. A lost answer is asked for again, with
+ * the same key, to which alone the token is answered again.
  */
-import { generateKeyPairSync, sign, type X509Certificate } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, sign, type X509Certificate } from 'node:crypto';
+import { DriverError } from '../dataplane/driver.ts';
 import { LinkToRegion } from '../dataplane/ovn/host-link.ts';
 import type { RegionCalls, Result } from '../dataplane/ovn/host-wire.ts';
 import { dial } from './region-caller.ts';
@@ -44,14 +46,36 @@ export async function findRegion(address: string, fingerprint: string): Promise<
 export interface Joined extends Result<RegionCalls, 'join'> {
   readonly key: string;
 }
+export interface Joining {
+  readonly token: string;
+  /** The region's authority: PEM. */
+  readonly authority: string;
+  /** The host's own, private: PEM. */
+  readonly key: string;
+}
 
-/** @throws Error saying why it may not, or cannot */
-export async function join(address: string, token: string, authority: string): Promise<Joined> {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', {
-    namedCurve: 'prime256v1',
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  });
+export const makeKey = (): string =>
+  generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+    .privateKey.export({ type: 'pkcs8', format: 'pem' })
+    .toString();
+
+/** Asks the servers in turn, until one answers. @throws DriverError as the first refuses; Error when none answers */
+export async function joinAny(addresses: readonly string[], joining: Joining): Promise<Joined> {
+  const problems: string[] = [];
+  for (const address of addresses) {
+    try {
+      return await join(address, joining);
+    } catch (error) {
+      if (error instanceof DriverError && error.code !== 'unavailable') throw error;
+      problems.push(`${address}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new Error(problems.join('; '));
+}
+
+/** @throws Error saying why it may not, or cannot: then it may have been admitted nevertheless */
+export async function join(address: string, { token, authority, key }: Joining): Promise<Joined> {
+  const publicKey = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString();
   const socket = await dial(address, { authority });
   const link = new LinkToRegion({
     socket,
@@ -61,9 +85,9 @@ export async function join(address: string, token: string, authority: string): P
     onEnd: () => {},
   });
   try {
-    const proof = sign('sha256', Buffer.from(token), privateKey).toString('base64');
+    const proof = sign('sha256', Buffer.from(token), key).toString('base64');
     const answer = await link.call('join', { token, publicKey, proof }, joinPatience);
-    return { ...answer, key: privateKey };
+    return { ...answer, key };
   } finally {
     link.close('it has joined');
   }

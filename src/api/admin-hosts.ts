@@ -6,7 +6,8 @@ import type { ChassisBook } from '../dataplane/ovn/chassis.ts';
 import { refuse } from '../model/errors.ts';
 import { type HostName, isHostName } from '../model/ids.ts';
 import type { Host } from '../model/resources.ts';
-import { type HostGateway, tokenHashOf } from './hosts/gateway.ts';
+import { tokenHashOf } from './hosts/admission.ts';
+import type { HostGateway } from './hosts/gateway.ts';
 import { type Call, type Operation, submit, Text, withBody, withoutBody } from './operation.ts';
 import { Refused, rejectField } from './refused.ts';
 
@@ -58,7 +59,7 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       owes: owed()
         .filter(({ notFencedOn, notInstalledOn }) => notFencedOn.includes(id) || notInstalledOn.includes(id))
         .map(({ vpcId, notFencedOn }) => ({ vpcId, what: notFencedOn.includes(id) ? 'cut' : 'install' })),
-      invitationExpires: tokenExpires,
+      invitationExpires: state === 'invited' ? tokenExpires : null,
       createdTime,
     };
   };

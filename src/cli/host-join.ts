@@ -6,11 +6,11 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { certificatesOf, type PkiFiles, probeCertificates } from '../agent/host-certificates.ts';
 import { foreignClaims } from '../agent/host-claims.ts';
-import { defaultHome, type Home, readHome, writeHome } from '../agent/host-home.ts';
+import { defaultHome, type Home, joiningKey, readHome, writeHome } from '../agent/host-home.ts';
 import { defaultRunDirectory, ovnDirectoryOf, probeHost, setUp } from '../agent/host-setup.ts';
-import { type Found, findRegion, fingerprintForm, join } from '../agent/join.ts';
+import { type Found, findRegion, fingerprintForm, joinAny, makeKey } from '../agent/join.ts';
 import { splitAddress } from '../agent/region-caller.ts';
-import type { ProbeRow } from '../dataplane/driver.ts';
+import { DriverError, type ProbeRow } from '../dataplane/driver.ts';
 import { Failure } from './failure.ts';
 import { printJson, printNote, printText } from './output.ts';
 import { isRoot } from './places.ts';
@@ -182,7 +182,7 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
     return;
   }
   const settings = { regions, encapsulation, runDirectory, southbound };
-  const home = before === null ? await joined(options, found, settings) : { ...before, ...settings };
+  const home = before === null ? await joined(options, folder, found, settings) : { ...before, ...settings };
   writeHome(folder, home);
   const { name } = home;
   say(`${before === null ? 'joined     as' : 'joined     before, as'} ${name}; key and certificate are in ${folder}`);
@@ -207,13 +207,22 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
 type Settings = Pick<Home, 'regions' | 'encapsulation' | 'runDirectory' | 'southbound'>;
 async function joined(
   options: JoinOptions,
+  folder: string,
   found: Found & { readonly address: string },
   settings: Settings,
 ): Promise<Home> {
+  const key = joiningKey(folder, makeKey);
+  // The first once more at the end: it may be the only one, and have lost no more than the connection.
+  const others = settings.regions.filter((one) => one !== found.address);
+  const addresses = [found.address, ...others, found.address];
   try {
-    const { host, installationId, certificate, key } = await join(found.address, options.token, found.authority);
+    const answer = await joinAny(addresses, { token: options.token, authority: found.authority, key });
+    const { host, installationId, certificate } = answer;
     return { name: host, installationId, ...settings, key, certificate, authority: found.authority };
   } catch (error) {
-    throw new Failure(1, said(error));
+    if (error instanceof DriverError) throw new Failure(1, said(error));
+    throw new Failure(2, `Whether this machine has joined is not known: ${said(error)}.`, {
+      remedy: `Run the same line again: with the key in ${folder} the token is answered again until it expires.`,
+    });
   }
 }

@@ -164,7 +164,7 @@ export interface Host {
   readonly state: HostState;
   /** SHA-256 of its certificate's public key, in hexadecimal: no other certificate speaks for it. null until it joins. */
   readonly keyHash: string | null;
-  /** SHA-256 of the token with which it may join, once. */
+  /** SHA-256 of the token with which it may join, or has: until it expires, the key that used it may ask again. */
   readonly tokenHash: string | null;
   readonly tokenExpires: string | null;
   readonly createdTime: string;

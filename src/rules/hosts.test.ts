@@ -48,12 +48,28 @@ test('a token admits one host, once, and binds it to its key', () => {
     id: name,
     state: 'active',
     keyHash: 'k1',
-    tokenHash: null,
-    tokenExpires: null,
+    tokenHash: 'aa',
+    tokenExpires: '2026-01-01T01:00:00Z',
     createdTime: at(0),
   });
   assert.equal(give(admit('aa', 'k2')), 'host-token-refused', 'used');
   assert.equal(state.get('host', name)?.keyHash, 'k1');
+});
+
+test('the key that a token admitted may ask again until it expires, and changes nothing by it', () => {
+  const { state, give } = region();
+  give(invite('aa', 10));
+  give(admit('aa', 'k1'));
+  const decision = decide(admit('aa', 'k1'), { state, accountId: null, now: at(9), ids: new PlannedIds() });
+  assert.ok(!isRefusal(decision));
+  assert.deepEqual([decision.changes, decision.result.id], [[], name]);
+  assert.equal(give(admit('aa', 'k1'), 10), 'host-token-refused', 'a minute later it has expired');
+  give({ kind: 'drain-host', name });
+  assert.equal(give(admit('aa', 'k1'), 9), null);
+  assert.equal(state.get('host', name)?.state, 'draining', 'it stays what it is');
+  assert.equal(give(admit('aa', 'k2'), 9), 'host-token-refused', 'the control: another key');
+  give(remove(null, true));
+  assert.equal(give(admit('aa', 'k1'), 9), 'host-token-refused', 'removed is removed');
 });
 
 test('a token expires', () => {

@@ -1,6 +1,6 @@
 /**
- * The hosts of a region: invited by the operator, admitted with a token that works once, drained, removed. Only the
- * token's hash is known here, and only the hash of the key that it bound the host to.
+ * The hosts of a region: invited by the operator, admitted with a token that works for one key, drained, removed. Only
+ * the token's hash is known here, and only the hash of the key that it bound the host to.
  */
 import { type Refusal, refuse } from '../model/errors.ts';
 import type { Host } from '../model/resources.ts';
@@ -40,14 +40,18 @@ export function inviteHost(command: Of<'invite-host'>, context: RuleContext): De
   return draft.done({ id: name });
 }
 
-/** One answer for a token that is unknown, used or too old: nothing is learnt by trying. */
+/**
+ * One answer for a token that is unknown, used or too old: nothing is learnt by trying. The key that used it may ask again until
+ * it expires, for the answer may have been lost.
+ */
 export function admitHost(command: Of<'admit-host'>, context: RuleContext): Decision {
   const host = [...context.state.all('host')].find(({ tokenHash }) => tokenHash === command.tokenHash);
-  if (host?.state !== 'invited' || host.tokenExpires === null || host.tokenExpires <= context.now) {
+  if (host === undefined || host.tokenExpires === null || host.tokenExpires <= context.now) {
     return refuse('host-token-refused', {});
   }
   const draft = new Draft(context.state);
-  draft.put({ ...host, state: 'active', keyHash: command.keyHash, tokenHash: null, tokenExpires: null });
+  if (host.state === 'invited') draft.put({ ...host, state: 'active', keyHash: command.keyHash });
+  else if (host.keyHash !== command.keyHash) return refuse('host-token-refused', {});
   return draft.done({ id: host.id });
 }
 

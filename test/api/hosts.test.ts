@@ -1,107 +1,14 @@
-/** The gateway of the hosts, against real TLS clients: who may join, who may speak, and what ends a connection. */
+/** The gateway of the hosts, against real TLS clients: who may speak, for whom, and what ends a connection. */
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
-import type { TLSSocket } from 'node:tls';
 import pino from 'pino';
-import { findRegion, fingerprintOf, join } from '../../src/agent/join.ts';
-import { type Credentials, dial, RegionCaller } from '../../src/agent/region-caller.ts';
+import { dial, RegionCaller } from '../../src/agent/region-caller.ts';
 import { certifyHost, makeAuthority } from '../../src/api/hosts/certificates.ts';
-import { HostGateway, tokenHashOf } from '../../src/api/hosts/gateway.ts';
-import { FakeDriver } from '../../src/dataplane/fake/driver.ts';
+import { HostGateway } from '../../src/api/hosts/gateway.ts';
 import { LinkToRegion } from '../../src/dataplane/ovn/host-link.ts';
-import { Reconciler } from '../../src/dataplane/reconciler.ts';
 import type { HostName } from '../../src/model/ids.ts';
-import { Region } from '../../src/region/region.ts';
-import { SqliteStore } from '../../src/store/sqlite.ts';
-import type { Ending } from '../wire/lab.ts';
-
-const operator = { principal: { kind: 'operator' }, requestId: 'test' } as const;
-const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
-
-async function start(t: Ending) {
-  const store = new SqliteStore(':memory:');
-  const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
-  const region = await Region.start({ name: 'r', version: '0', store, plane });
-  const gateway = new HostGateway();
-  const options = { host: '127.0.0.1', installationId: store.installationId, southbound: ['tcp:10.0.0.1:6642'] };
-  await gateway.open(region, { ...options, port: 0, log: pino({ level: 'silent' }) });
-  t.after(async () => {
-    await gateway.close();
-    await region.close();
-  });
-  const address = `127.0.0.1:${gateway.port}`;
-  const authority = region.state.get('host-authority', 'host-authority')?.certificate ?? '';
-  const invite = async (name: string, expires = '2999-01-01T00:00:00Z'): Promise<string> => {
-    const token = `token-of-${name}-${Math.random()}`;
-    await region.submit(
-      { kind: 'invite-host', name: name as HostName, tokenHash: tokenHashOf(token), expires },
-      operator,
-    );
-    return token;
-  };
-  const admit = async (name: string): Promise<Credentials> => {
-    const { key, certificate } = await join(address, await invite(name), authority);
-    return { key, certificate, authority };
-  };
-  /** A connection that has said hello. */
-  const connected = async (credentials: Credentials): Promise<LinkToRegion> => {
-    const link = linkOn(await dial(address, credentials));
-    await link.call('hello', { attachments: [] });
-    return link;
-  };
-  return { region, gateway, address, authority, invite, admit, connected, installationId: store.installationId };
-}
-const linkOn = (socket: TLSSocket): LinkToRegion =>
-  new LinkToRegion({ socket, serve: async () => ({}), onEnd: () => {} });
-/** Whether the other end ends it. */
-const isCut = (socket: TLSSocket): Promise<true> =>
-  new Promise((done) => {
-    socket.once('close', () => done(true));
-    socket.resume();
-  });
-async function until(ready: () => boolean): Promise<void> {
-  for (const end = performance.now() + 10_000; !ready(); await pause(10)) {
-    assert.ok(performance.now() < end, `gave up waiting until ${ready}`);
-  }
-}
-
-test('a token admits once, and only who has seen the authority of the invitation shows it', async (t) => {
-  const { address, authority, invite, region } = await start(t);
-  const fingerprint = fingerprintOf(new X509Certificate(authority));
-  assert.equal((await findRegion(address, fingerprint)).authority.trim(), authority.trim());
-  const other = fingerprintOf(new X509Certificate(makeAuthority().certificate));
-  await assert.rejects(findRegion(address, other), /nothing was told to it/);
-  const token = await invite('h1');
-  const joined = await join(address, token, authority);
-  assert.equal(joined.host, 'h1');
-  assert.deepEqual(joined.southbound, ['tcp:10.0.0.1:6642']);
-  assert.equal(region.state.get('host', 'h1')?.state, 'active');
-  await assert.rejects(join(address, token, authority), /unknown, has expired, or was used/);
-  const journal = JSON.stringify(await region.journal({ afterRevision: 0, limit: 100 }));
-  assert.ok(journal.includes(tokenHashOf(token)) && !journal.includes(token), 'the journal has its hash alone');
-  assert.ok(!journal.includes('PRIVATE KEY'));
-});
-
-test('an expired token and a foreign one admit nobody', async (t) => {
-  const { address, authority, invite, region } = await start(t);
-  await assert.rejects(join(address, await invite('h1', '2001-01-01T00:00:00Z'), authority), /has expired/);
-  await assert.rejects(join(address, 'guessed', authority), /unknown/);
-  assert.equal(region.state.get('host', 'h1')?.state, 'invited');
-});
-
-test('a key whose owner has not signed the token is not certified, and the token stays good', async (t) => {
-  const { address, authority, invite } = await start(t);
-  const token = await invite('h1');
-  const link = linkOn(await dial(address, { authority }));
-  const [one, two] = [0, 1].map(() => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }));
-  assert.ok(one !== undefined && two !== undefined);
-  const publicKey = one.publicKey.export({ type: 'spki', format: 'pem' }).toString();
-  const proof = sign('sha256', Buffer.from(token), two.privateKey).toString('base64');
-  await assert.rejects(link.call('join', { token, publicKey, proof }), /not its own/);
-  link.close('');
-  assert.equal((await join(address, token, authority)).host, 'h1');
-});
+import { isCut, linkOn, operator, pause, start, until } from '../hosts/gateway.ts';
 
 test('who has no certificate may only ask to join', async (t) => {
   const { address, authority } = await start(t);

@@ -23,7 +23,7 @@ class ToldHosts implements Hosts {
   readonly #up: Set<string>;
   readonly #ports: ReadonlyMap<PortId, string>;
   readonly #listeners: ((host: string) => void)[] = [];
-  /** Configurations that hosts were asked to prove. */
+  /** Hosts that were asked to prove a configuration. */
   readonly asked: string[] = [];
   constructor(up: Set<string>, ports: ReadonlyMap<PortId, string>) {
     this.#up = up;
@@ -32,9 +32,9 @@ class ToldHosts implements Hosts {
   connected(): ReadonlySet<string> {
     return this.#up;
   }
-  async fence(host: string, number: number, cut: boolean): Promise<number> {
+  async fence(host: string, number: number): Promise<number> {
     if (!this.#up.has(host)) throw new Error('away');
-    this.asked.push(`${host} ${cut ? 'cut' : 'add'}`);
+    this.asked.push(host);
     return number;
   }
   async meter(): Promise<HostReading> {
@@ -133,9 +133,9 @@ test('a server that takes over owes what the one before it owed', { skip: cannot
   standby.hosts.asked.length = 0;
   await standby.driver.observe();
   assert.deepEqual(behind(standby.driver.owed()), [`${blue} h3`, `${red} h3`]);
-  assert.deepEqual(standby.hosts.asked, ['h1 cut'], 'a host that is there has proven it before anything is said');
+  assert.deepEqual(standby.hosts.asked, ['h1'], 'a host that is there has proven it before anything is said');
   await standby.driver.observe();
-  assert.deepEqual(standby.hosts.asked, ['h1 cut'], 'once is enough');
+  assert.deepEqual(standby.hosts.asked, ['h1'], 'once is enough');
 
   // A VPC that is gone has no interface that tells its hosts: of it only the leader's last word is left.
   const gone = 'vpc-gone000000' as typeof red;
@@ -150,11 +150,7 @@ test('a server that takes over owes what the one before it owed', { skip: cannot
   sketch.peer(red, blue, true);
   await become(standby, sketch.network());
   await standby.driver.observe();
-  assert.deepEqual(
-    standby.hosts.asked.slice(before).sort(),
-    ['h1 add', 'h3 add'],
-    'its own writes it need not inherit',
-  );
+  assert.deepEqual(standby.hosts.asked.slice(before).sort(), ['h1', 'h3'], 'its own writes it need not inherit');
 });
 
 test('a database that came back from a backup gives no number again that hosts have proven', {
@@ -182,5 +178,5 @@ test('a database that came back from a backup gives no number again that hosts h
       if (tries === 20) throw error;
     }
   }
-  assert.deepEqual([...new Set(one.hosts.asked)].sort(), ['h1 cut', 'h3 cut'], 'the cut is proven, not believed');
+  assert.deepEqual([...new Set(one.hosts.asked)].sort(), ['h1', 'h3'], 'the cut is proven, not believed');
 });

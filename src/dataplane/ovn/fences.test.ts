@@ -10,7 +10,6 @@ const hour = 3_600_000;
 interface Question {
   readonly host: string;
   readonly number: number;
-  readonly cut: boolean;
   /** @param number what it has proven; the number that it was asked for by default */
   readonly answer: (number?: number) => void;
   readonly refuse: () => void;
@@ -27,10 +26,10 @@ class AskedHosts {
   connected(): ReadonlySet<string> {
     return this.up;
   }
-  fence(host: string, number: number, cut: boolean): Promise<number> {
+  fence(host: string, number: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const answer = (proven = number): void => resolve(proven);
-      this.questions.push({ host, number, cut, answer, refuse: () => reject(new Error('no')) });
+      this.questions.push({ host, number, answer, refuse: () => reject(new Error('no')) });
     });
   }
   onConnected(listener: (host: string) => void): void {
@@ -75,10 +74,10 @@ test('a change is over when each of its hosts has proven it, and no other is ask
   const fences = make(t, hosts);
   const over = fences.wait(concern([red], set('h1', 'h2')), 7, true);
   assert.deepEqual(
-    hosts.questions.map(({ host, number, cut }) => [host, number, cut]),
+    hosts.questions.map(({ host, number }) => [host, number]),
     [
-      ['h1', 7, true],
-      ['h2', 7, true],
+      ['h1', 7],
+      ['h2', 7],
     ],
   );
   hosts.asked('h1').answer();
@@ -94,7 +93,6 @@ test('what is proven is not asked again, whatever kind of change it was', async 
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
   const added = fences.wait(concern([red], set('h1')), 3, false);
-  assert.equal(hosts.asked('h1').cut, false);
   hosts.asked('h1').answer(9);
   await added;
   await fences.wait(concern([red], set('h1')), 9, true);
@@ -129,7 +127,7 @@ test('a host that is away is named, asked when it is back, and named no more whe
   ]);
   assert.equal(told, 1);
   hosts.connect('h3');
-  assert.deepEqual([hosts.asked('h3').number, hosts.asked('h3').cut], [4, true]);
+  assert.equal(hosts.asked('h3').number, 4);
   hosts.asked('h3').answer();
   await turns();
   assert.deepEqual(fences.owed(), []);
@@ -257,7 +255,7 @@ test('what an earlier process may have left open is owed at once, until it is pr
       ['h1', 'h3'],
     ],
   );
-  assert.deepEqual([hosts.asked('h1').number, hosts.asked('h1').cut], [9, true]);
+  assert.equal(hosts.asked('h1').number, 9);
   hosts.asked('h1').answer();
   await turns();
   assert.deepEqual(

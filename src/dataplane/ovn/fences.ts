@@ -24,7 +24,7 @@ interface HostState {
   /** The configuration that it has proven. */
   proven: number;
   /** What it is asked to prove. */
-  readonly target: { [K in Kind]: number };
+  target: number;
   /** What a change did not get from it in time, by VPC: the newest configuration of each. */
   readonly debts: PerKind<Map<VpcId, number>>;
   /** What it failed to prove in time last: until it has, nobody waits for it. */
@@ -36,7 +36,7 @@ interface HostState {
 
 const fresh = (): HostState => ({
   proven: 0,
-  target: { cut: 0, add: 0 },
+  target: 0,
   debts: { cut: new Map(), add: new Map() },
   late: 0,
   turn: 0,
@@ -94,7 +94,7 @@ export class Fences {
       const state = this.#state(host);
       if (state.proven < number) this.#record(state, vpcs, number, 'cut');
     }
-    this.#aim(number, hosts, 'cut');
+    this.#aim(number, hosts);
     if (hosts.size > 0) this.#tell();
   }
 
@@ -103,10 +103,10 @@ export class Fences {
     for (const vpcId of vpcIds) debts.set(vpcId, Math.max(number, debts.get(vpcId) ?? 0));
   }
 
-  #aim(number: number, hosts: Iterable<string>, kind: Kind): void {
+  #aim(number: number, hosts: Iterable<string>): void {
     for (const host of hosts) {
       const state = this.#state(host);
-      state.target[kind] = Math.max(state.target[kind], number);
+      state.target = Math.max(state.target, number);
       void this.#ask(host, state);
     }
   }
@@ -121,7 +121,7 @@ export class Fences {
     const began = performance.now();
     const hosts = new Set([...concerned.values()].flatMap((of) => [...of]));
     const kind = cut ? 'cut' : 'add';
-    this.#aim(number, hosts, kind);
+    this.#aim(number, hosts);
     // A host that is removed meanwhile has no state any more, and owes nothing.
     const missing = (): readonly (readonly [string, HostState])[] =>
       [...hosts].flatMap((host) => {
@@ -177,11 +177,10 @@ export class Fences {
     const mine = (): boolean => !this.#closed && state.turn === turn && this.#states.get(host) === state;
     let pause = firstPause;
     while (mine() && this.#hosts.connected().has(host)) {
-      const { cut, add } = state.target;
-      const target = Math.max(cut, add);
+      const { target } = state;
       if (state.proven >= target) break;
       try {
-        this.#prove(state, await this.#hosts.fence(host, target, cut > state.proven));
+        this.#prove(state, await this.#hosts.fence(host, target));
         pause = firstPause;
       } catch {
         await new Promise((resolve) => setTimeout(resolve, pause).unref());

@@ -44,7 +44,7 @@ const reading = Type.Array(Type.Tuple([halfId, text(96), digits, digits]), { max
 /** Calls of the region to a host. */
 export const hostCalls = {
   ping: { params: nothing, result: nothing },
-  fence: { params: closed({ number, cut: Type.Boolean() }), result: closed({ proven: number }) },
+  fence: { params: closed({ number }), result: closed({ proven: number }) },
   meter: {
     params: closed({
       epoch: text(64),

@@ -26,11 +26,10 @@ export interface Hosts {
   /**
    * Resolves once the host has installed this configuration (`nb_cfg`), and nothing decided before it is remembered in
    * its datapath.
-   * @param cut whether something was taken away
    * @returns the configuration that is proven, this one or a later one
    * @throws when the host cannot be asked any more
    */
-  fence(host: string, number: number, cut: boolean): Promise<number>;
+  fence(host: string, number: number): Promise<number>;
   /** @throws when the host cannot be asked */
   meter(host: string, request: MeterRequest): Promise<HostReading>;
   /** The workloads of the hosts that have told of theirs. A host that is away keeps what it told last. */

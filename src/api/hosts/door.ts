@@ -1,0 +1,158 @@
+/**
+ * The door at which hosts call: TLS on both sides, certificates of the region's own authority. Who says nothing keeps
+ * nobody else out; who shows a certificate has that by which the store knows the host. What is said then is not heard here.
+ */
+import { createHash, type KeyObject, type X509Certificate } from 'node:crypto';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Logger } from 'pino';
+import { type HostName, isHostName } from '../../model/ids.ts';
+import { ListenError } from '../address.ts';
+import { type Authority, makeGateway } from './certificates.ts';
+import { sourceOf } from './source.ts';
+
+/** Connections that have not said who they are yet, and how long one may take to, in milliseconds. */
+const mostPending = 128;
+const greetPatience = 10_000;
+/** Of those that have not said who they are, so many from one source: none keeps the others out. */
+const mostPendingOfOne = 16;
+const mostConnections = 4096;
+
+/** Somebody with the certificate of a host. */
+export interface Caller {
+  readonly socket: TLSSocket;
+  readonly host: HostName;
+  readonly keyHash: string;
+  /** To be called when it has come to the point; else it is cut off. */
+  readonly greeted: () => void;
+}
+export interface DoorOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly authority: Authority;
+  readonly log: Logger;
+  readonly isKeyOf: (host: HostName, keyHash: string) => boolean;
+  readonly onHost: (caller: Caller) => void;
+  /** Somebody without a certificate. */
+  readonly onStranger: (socket: TLSSocket) => void;
+}
+
+/** What the registry knows a host's key by. */
+export const keyHashOf = (key: KeyObject): string =>
+  createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
+const hostNameIn = (certificate: X509Certificate): HostName | null => {
+  const name = /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? '';
+  return isHostName(name) ? name : null;
+};
+const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+
+export class Door {
+  readonly #options: DoorOptions;
+  readonly #server: Server;
+  /** By their places, where they come from. */
+  readonly #pending = new Map<string, string>();
+  /** Connections with a certificate, and the key that each of them has shown. */
+  readonly #shown = new Map<TLSSocket, { readonly host: HostName; readonly keyHash: string }>();
+  readonly #sockets = new Set<TLSSocket>();
+
+  private constructor(options: DoorOptions) {
+    this.#options = options;
+    const { certificate, privateKey } = makeGateway(options.authority);
+    this.#server = createServer(
+      {
+        cert: certificate,
+        key: privateKey,
+        ca: options.authority.certificate,
+        minVersion: 'TLSv1.3',
+        requestCert: true,
+        // Who has none may ask to join; one that does not hold is turned away below.
+        rejectUnauthorized: false,
+        handshakeTimeout: greetPatience,
+      },
+      (socket) => this.#welcome(socket),
+    );
+    this.#server.maxConnections = mostConnections;
+    this.#server.on('connection', (socket) => this.#count(socket));
+    this.#server.on('tlsClientError', () => {});
+  }
+
+  /** Begins to listen. @throws ListenError */
+  static async open(options: DoorOptions): Promise<Door> {
+    const door = new Door(options);
+    const { host, port } = options;
+    await new Promise<void>((resolve, reject) => {
+      door.#server.once('error', reject);
+      door.#server.listen({ host, port }, resolve);
+    }).catch((error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'something else listens there' : error.message;
+      throw new ListenError(`Hosts cannot be heard on ${host}:${port}: ${why}.`, 'Choose another address.');
+    });
+    return door;
+  }
+
+  /** The port that was taken. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  #count(socket: Socket): void {
+    const who = placeOf(socket);
+    const source = sourceOf(socket.remoteAddress);
+    const ofOne = [...this.#pending.values()].filter((one) => one === source).length;
+    if (this.#pending.size >= mostPending || ofOne >= mostPendingOfOne) {
+      socket.destroy();
+      return;
+    }
+    this.#pending.set(who, source);
+    socket.on('close', () => this.#pending.delete(who));
+  }
+
+  #welcome(socket: TLSSocket): void {
+    const { log, isKeyOf, onHost, onStranger } = this.#options;
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.setNoDelay(true);
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) {
+      this.#impatient(socket);
+      onStranger(socket);
+      return;
+    }
+    const host = socket.authorized ? hostNameIn(certificate) : null;
+    const keyHash = keyHashOf(certificate.publicKey);
+    if (host === null || !isKeyOf(host, keyHash)) {
+      const { subject } = certificate;
+      log.warn({ from: socket.remoteAddress, subject }, 'a host that is not known was turned away');
+      socket.destroy();
+      return;
+    }
+    this.#shown.set(socket, { host, keyHash });
+    socket.on('close', () => this.#shown.delete(socket));
+    onHost({ socket, host, keyHash, greeted: this.#impatient(socket) });
+  }
+
+  /** Ends a connection that does not come to the point. @returns to be called when it has */
+  #impatient(socket: TLSSocket): () => void {
+    const timer = setTimeout(() => socket.destroy(), greetPatience);
+    socket.on('close', () => clearTimeout(timer));
+    return () => {
+      clearTimeout(timer);
+      this.#pending.delete(placeOf(socket));
+    };
+  }
+
+  /** Ends the connections of a host, also those that have not said a word yet. @param but the key that may stay */
+  cut(host: HostName, but: string | null): void {
+    for (const [socket, shown] of this.#shown) {
+      if (shown.host === host && shown.keyHash !== but) socket.destroy();
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}

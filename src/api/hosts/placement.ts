@@ -1,0 +1,108 @@
+/** On which host an interface may be: on one at a time. What it knows of who is about to attach is this server's alone. */
+import type { Logger } from 'pino';
+import { DriverError } from '../../dataplane/driver.ts';
+import { refuse } from '../../model/errors.ts';
+import type { HostName, PortId } from '../../model/ids.ts';
+import type { InterfaceSpec } from '../../model/network-spec.ts';
+import type { HostsRegion } from './hosts-region.ts';
+import { refused } from './refused-host.ts';
+import type { Roster } from './roster.ts';
+
+/** Between the word that a host may attach an interface and its word that it has, in milliseconds. */
+const reservation = 30_000;
+/** How long the host that had it may take to let go: less than the one that asks waits for its answer (10 s). */
+const letGoPatience = 5_000;
+
+export interface PlacementOptions {
+  readonly region: Pick<HostsRegion, 'state' | 'view'>;
+  readonly roster: Pick<Roster, 'place' | 'all' | 'connected'>;
+  /** Takes a workload off. @throws when the host cannot be asked */
+  readonly release: (host: HostName, portId: PortId, patience?: number) => Promise<void>;
+  readonly log: Logger;
+}
+
+interface Reservation {
+  readonly host: HostName;
+  /** The connection that asked. */
+  readonly by: object;
+  until: number;
+}
+
+export class Placement {
+  readonly #options: PlacementOptions;
+  readonly #reserved = new Map<PortId, Reservation>();
+
+  constructor(options: PlacementOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The interface that a host is about to attach. From the question on it is kept for that host, until it says what became
+   * of it or the connection ends.
+   * @param by the connection @throws DriverError saying why it may not
+   */
+  async grant(host: HostName, portId: PortId, by: object): Promise<InterfaceSpec> {
+    const { roster, release } = this.#options;
+    this.#look(host, portId);
+    const mine: Reservation = { host, by, until: performance.now() + reservation };
+    this.#reserved.set(portId, mine);
+    try {
+      const there = roster.place(portId);
+      // What has vanished there would be in the way of what comes here.
+      if (there !== undefined && there.host !== host) await release(there.host, portId, letGoPatience).catch(() => {});
+      if (this.#reserved.get(portId) !== mine) throw new DriverError('unavailable', `${host} has let go of ${portId}`);
+      mine.until = performance.now() + reservation;
+      // Anew: that took a while.
+      return this.#look(host, portId);
+    } catch (error) {
+      if (this.#reserved.get(portId) === mine) this.#reserved.delete(portId);
+      throw error;
+    }
+  }
+
+  /** @throws DriverError where it may not have it */
+  #look(host: HostName, portId: PortId): InterfaceSpec {
+    const { region, roster } = this.#options;
+    if (region.state.get('host', host)?.state !== 'active') throw refused(refuse('host-draining', { name: host }));
+    const now = performance.now();
+    for (const [id, { until }] of this.#reserved) if (until <= now) this.#reserved.delete(id);
+    const [there, other] = [roster.place(portId), this.#reserved.get(portId)];
+    const elsewhere = there?.state === 'attached' && there.host !== host ? there.host : other?.host;
+    if (elsewhere !== undefined && elsewhere !== host) {
+      throw refused(refuse('attached-elsewhere', { id: portId, host: elsewhere }), 'already-attached');
+    }
+    const spec = region.view.interface(portId)?.spec;
+    if (spec === undefined) throw new DriverError('unknown-interface', `no interface ${portId} in the network`);
+    return spec;
+  }
+
+  /** A host has said what became of an interface. */
+  told(host: HostName, portId: PortId): void {
+    if (this.#reserved.get(portId)?.host === host) this.#reserved.delete(portId);
+  }
+  /**
+   * A connection has ended: nothing is kept for it. Should its host have heard the answer and attach, it tells so when it is
+   * back, and `settle` decides.
+   */
+  ended(by: object): void {
+    for (const [portId, one] of this.#reserved) if (one.by === by) this.#reserved.delete(portId);
+  }
+
+  /**
+   * Two hosts that asked two servers at the same moment may both have been told that they may. The one whose name comes first
+   * keeps the interface: the same on every server, whatever it heard first.
+   */
+  settle(portId: PortId): void {
+    const { roster, release, log } = this.#options;
+    const [keeper, ...others] = roster
+      .all()
+      // What one that is away told last may no longer be so; it is settled when it is back.
+      .filter((one) => one.portId === portId && one.state === 'attached' && roster.connected.has(one.host))
+      .map(({ host }) => host)
+      .sort();
+    for (const host of others) {
+      log.warn({ portId, keeper, host }, 'an interface is attached on two hosts');
+      release(host, portId).catch(() => {}); // it has let go already, or is away and will be asked when it is back
+    }
+  }
+}
