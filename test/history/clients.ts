@@ -5,7 +5,7 @@ import type { RouteTableId, VpcId } from '../../src/model/ids.ts';
 import type { NextHop } from '../../src/model/resources.ts';
 import { prefix } from '../wire/sketch.ts';
 import { type Answer, type Asked, type Caller, type Given, isQuestion, type Question } from './caller.ts';
-import { Notebook, Site } from './notebook.ts';
+import { type Deed, Notebook, Site } from './notebook.ts';
 
 /** VPCs at a time: few, so that several clients are at the same one. */
 const alive = 5;
@@ -42,6 +42,7 @@ export class Clients {
   readonly notebook = new Notebook();
   readonly #caller: Caller;
   readonly #urls: readonly [string, string];
+  readonly #told: (asked: Asked, answer: Answer) => Promise<void>;
   /** The newest revision that each server has answered at. */
   readonly #answered = [0, 0];
   /** What anybody was told. A read that carries it must know all that was answered before it. */
@@ -57,26 +58,55 @@ export class Clients {
   /** Milliseconds that answered commands took. */
   readonly took: number[] = [];
 
-  constructor(caller: Caller, urls: readonly [string, string]) {
+  /** @param answered told of each answer to a command before its client goes on */
+  constructor(
+    caller: Caller,
+    urls: readonly [string, string],
+    answered: (asked: Asked, answer: Answer) => Promise<void>,
+  ) {
     this.#caller = caller;
     this.#urls = urls;
+    this.#told = answered;
   }
 
-  /** On the record: to that server, or to the other when nobody is there. A create is asked until somebody answers. */
-  async #ask(first: number, asked: Asked, demanding = !isQuestion(asked)): Promise<Answer | null> {
-    const [called, told] = [performance.now(), this.#newest];
-    const token = asked.kind.startsWith('create-') ? { token: randomUUID() } : {};
+  /** On the record. @param demanding of a question: the server must know all that anybody was told */
+  async #ask(server: number, asked: Asked, demanding = !isQuestion(asked)): Promise<Answer | null> {
+    const called = { asked, demanding, called: performance.now(), told: this.#newest };
+    const end = await this.#met(server, called);
+    this.notebook.write({ ...called, end });
+    return end?.answer ?? null;
+  }
+
+  /** Makes something. Who is in a hurry asks both servers for the same: it is made once. */
+  async #create(server: number, asked: Asked, hurry: boolean): Promise<Answer | null> {
+    const token = randomUUID();
+    const called = { asked, demanding: true, called: performance.now(), told: this.#newest };
+    const servers = hurry ? [server, 1 - server] : [server];
+    const met = await Promise.all(servers.map((one) => this.#met(one, called, token)));
+    const ends = met.filter((end) => end !== null).sort((a, b) => a.returned - b.returned);
+    const made = ends.filter(({ answer }) => answer.output === 'done');
+    assert.ok(new Set(made.map(({ answer }) => answer.made)).size <= 1, `made twice: ${JSON.stringify(ends)}`);
+    // Of the answers that tell of it the first is one: from then on it is known.
+    const [end = null] = made;
+    for (const other of ends.filter((one) => !made.includes(one))) this.notebook.write({ ...called, end: other });
+    if (end !== null) this.notebook.write({ ...called, end });
+    return end?.answer ?? null;
+  }
+
+  /**
+   * Asks that server, or the other when nobody is there. @param token with it, it is asked until somebody answers
+   * @returns null when the answer is lost
+   */
+  async #met(first: number, { asked, demanding, called, told }: Omit<Deed, 'end'>, token?: string) {
     for (let server = first; ; server = 1 - server) {
       const known = this.#answered[server] ?? 0;
       const atLeast = isQuestion(asked) && demanding ? { atLeast: told } : {};
-      const answer = await this.#caller.ask(this.#urls[server] ?? '', asked, { ...token, ...atLeast });
+      const options = { ...(token === undefined ? {} : { token }), ...atLeast };
+      const answer = await this.#caller.ask(this.#urls[server] ?? '', asked, options);
       const returned = performance.now();
       if (answer === 'unknown') this.unknown++;
       if (answer === 'nobody') this.nobody++;
-      if (answer === 'unknown' && !('token' in token)) {
-        this.notebook.write({ asked, called, told, demanding, end: null });
-        return null;
-      }
+      if (answer === 'unknown' && token === undefined) return null;
       if (typeof answer === 'string') {
         await pause(5);
         continue;
@@ -88,16 +118,19 @@ export class Clients {
       if (demanding) this.#newest = Math.max(this.#newest, revision);
       else if (revision < told) this.stale++;
       if (answer.pending) this.pending++;
-      if (!isQuestion(asked)) this.took.push(returned - called);
-      this.notebook.write({ asked, called, told, demanding, end: { returned, answer } });
-      return answer;
+      if (!isQuestion(asked)) {
+        this.took.push(returned - called);
+        await this.#told(asked, answer);
+      }
+      return { returned, answer };
     }
   }
 
-  async #createSite(server: number): Promise<void> {
+  async #createSite(server: number, hurry: boolean): Promise<void> {
     const number = this.#sites++;
     const cidrs = [Site.rangeOf(number)];
-    const made = await this.#ask(server, { kind: 'create-vpc', name: `v${number}`, description: 'new', cidrs });
+    const asked = { kind: 'create-vpc', name: `v${number}`, description: 'new', cidrs } as const;
+    const made = await this.#create(server, asked, hurry);
     const vpcId = made?.made as VpcId;
     const vpc = await this.#ask(server, { kind: 'read-vpc', vpcId }, true);
     const tableId = vpc?.body.result?.vpc?.routeTableIds[0];
@@ -105,7 +138,7 @@ export class Clients {
     if (tableId !== undefined) this.notebook.site(new Site(vpcId, number, tableId as RouteTableId));
   }
   async begin(): Promise<void> {
-    for (let n = 0; n < alive; n++) await this.#createSite(n % 2);
+    for (let n = 0; n < alive; n++) await this.#createSite(n % 2, false);
   }
 
   /** Gives so many commands, and looks now and then. */
@@ -113,7 +146,9 @@ export class Clients {
     const below = numbersFrom(seed);
     for (let n = 0; n < commands; n++) {
       const asked = this.#choose(below);
-      if (asked.kind === 'create-vpc') await this.#createSite(below(2));
+      const hurry = below(4) === 0;
+      if (asked.kind === 'create-vpc') await this.#createSite(below(2), hurry);
+      else if (asked.kind.startsWith('create-')) await this.#create(below(2), asked, hurry);
       else await this.#ask(below(2), asked);
       this.commands++;
       const question = this.#questionAbout(asked);
@@ -131,6 +166,7 @@ export class Clients {
     }) ?? ['modify-vpc'];
     // Now and then one that is gone.
     const sites = this.notebook.sites.filter(({ ending }) => !ending || below(10) === 0).slice(-alive);
+    if (sites.length < 3) return { kind: 'create-vpc', name: '', description: '', cidrs: [] };
     const site = sites[below(sites.length)];
     assert.ok(site !== undefined);
     return this.#command(kind, site, sites, below) ?? this.#describe(site, below);

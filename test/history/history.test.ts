@@ -24,6 +24,7 @@ import { booksOf, everythingOf, matchEntries, ordered, replay } from './journal.
 import { linesOf, linesOfState, listsOf } from './lists.ts';
 import { storiesOf } from './models.ts';
 import { countsOf, dump, type Told, toldBy, toldOf } from './northbound.ts';
+import { Witness } from './witness.ts';
 
 const clients = 8;
 const commandsOfEach = 250;
@@ -136,7 +137,8 @@ test(`${clients} clients of two servers on OVN, one killed: one order explains a
     });
   }
 
-  const crowd = new Clients(caller, urls);
+  const witness = new Witness(t, central.northbound);
+  const crowd = new Clients(caller, urls, (asked, answer) => witness.look(asked, answer));
   await crowd.begin();
   const leader = await leaderOf(houses);
   let killed = false;
@@ -175,6 +177,9 @@ test(`${clients} clients of two servers on OVN, one killed: one order explains a
   for (const kind of ['delete-vpc', 'delete-subnet', 'delete-peering', 'remove-routes', 'delete-interface']) {
     assert.ok((changes.get(kind)?.length ?? 0) > 10, `the control: ${kind} happened`);
   }
+
+  const reversed = witness.judge(notebook);
+  assert.ok(witness.looks > 100 && reversed < witness.looks / 4, `${witness.looks} looks, ${reversed} overtaken`);
 
   // One order for each object. Were its last read as stale as its first, there would be none.
   let controls = 0;
