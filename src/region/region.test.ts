@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Plan } from '../dataplane/driver.ts';
 import { FakeDriver } from '../dataplane/fake/driver.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { isRefusal } from '../model/errors.ts';
@@ -28,8 +29,7 @@ interface Side {
 }
 
 /** A region in memory with two strangers who could reach each other, were they allowed to. */
-async function twoStrangers() {
-  const driver = new FakeDriver();
+async function twoStrangers(driver = new FakeDriver()) {
   const plane = new Reconciler(driver, { driftInterval: 0 });
   const store = new SqliteStore(':memory:');
   const region = await Region.start({ name: 'test', version: '0', store, plane });
@@ -176,6 +176,46 @@ test('65. a create repeated with its token answers with the same object; another
   assert.equal(ids.size, 1, 'parallel retries make one');
   const other = await region.submit(create('two'), context);
   assert.ok(isRefusal(other) && other.code === 'token-reused');
+  await region.close();
+});
+
+/** A plane that can be made to wait with what it is told. */
+class SlowDriver extends FakeDriver {
+  gate: Promise<void> = Promise.resolve();
+  override async apply(plan: Plan): Promise<void> {
+    await this.gate;
+    await super.apply(plan);
+  }
+}
+
+test('who asks again for what was done is answered no sooner than who asked first', async () => {
+  const driver = new SlowDriver();
+  const { region, side } = await twoStrangers(driver);
+  const a = await side('red', '10.0.0.0/24');
+  const { principal } = a;
+  const again = {
+    'a create with its token': { kind: 'create-vpc', name: 'v', description: '', cidrs: [prefix('10.7.0.0/24')] },
+    'a change that changes nothing': { kind: 'modify-interface', portId: a.port.id, sanityCheck: false },
+  } as const satisfies Record<string, Command>;
+  for (const [what, command] of Object.entries(again)) {
+    const { promise, resolve: open } = Promise.withResolvers<void>();
+    driver.gate = promise;
+    const order: string[] = [];
+    const ask = async (who: string): Promise<void> => {
+      const outcome = await region.submit(command, { principal, requestId: 'r', clientToken: 'once' });
+      assert.ok(!isRefusal(outcome) && outcome.applied, what);
+      order.push(who);
+    };
+    const revision = region.state.revision;
+    const all = [ask('first'), ask('second')];
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(region.state.revision, revision + 1, `${what} is done once`);
+    assert.deepEqual(order, [], `${what}: the plane does not hold it yet`);
+    open();
+    await Promise.all(all);
+    await ask('third'); // at once: the plane is known to hold it
+    assert.deepEqual(order.sort(), ['first', 'second', 'third']);
+  }
   await region.close();
 });
 

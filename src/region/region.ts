@@ -15,7 +15,14 @@ import type { Health } from '../explain/health.ts';
 import { preview } from '../explain/preview.ts';
 import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import type { AccountId, HalfId, Ids, PortId, VpcId } from '../model/ids.ts';
-import { type Change, type ClientToken, type PeeringHalf, type Resource, resourceKinds } from '../model/resources.ts';
+import {
+  type Change,
+  type ClientToken,
+  type CommandResult,
+  type PeeringHalf,
+  type Resource,
+  resourceKinds,
+} from '../model/resources.ts';
 import { State, type StateView } from '../model/state.ts';
 import type { Command, NetworkCommand } from '../rules/commands.ts';
 import { decide } from '../rules/decide.ts';
@@ -85,6 +92,17 @@ const remotesOf = (command: Command): readonly string[] =>
 function keyIdOf(change: Change): readonly string[] {
   const { kind, id } = change.op === 'put' ? change.resource : change;
   return kind === 'key' || kind === 'host-authority' ? [id] : [];
+}
+
+/** Kinds of what a command can have made or changed in a VPC. */
+const inVpcs = ['vpc', 'subnet', 'route-table', 'peering', 'interface'] as const;
+
+interface CarriedOut {
+  readonly outcome: Outcome;
+  /** VPCs of which the reply waits for the plane. */
+  readonly dirty: ReadonlySet<VpcId> | null;
+  /** Whether it was committed; otherwise nothing was to be changed. */
+  readonly stored: boolean;
 }
 
 type Before = (kind: Resource['kind'], id: string) => Resource | undefined;
@@ -239,11 +257,32 @@ export class Region implements RegionService {
   }
 
   async submit(command: Command, context: CommandContext): Promise<Outcome> {
-    const { outcome, dirty } = await this.#inTurn(() => this.#carryOut(command, context));
+    const { outcome, dirty, stored } = await this.#inTurn(() => this.#carryOut(command, context));
     if (isRefusal(outcome) || dirty === null) return outcome;
-    if (dirty.size === 0) return { ...outcome, applied: true };
+    if (dirty.size === 0 || (!stored && this.#holds(outcome.revision, dirty))) return { ...outcome, applied: true };
     const { applied, ...behind } = await this.#follower.follow(outcome.revision, dirty);
     return { ...outcome, applied, ...(isBehind(behind) ? { behind } : {}) };
+  }
+
+  /** Whether the plane is known to hold that revision of these VPCs, on every host. */
+  #holds(revision: number, vpcIds: ReadonlySet<VpcId>): boolean {
+    if (this.#follower.appliedRevision < revision) return false;
+    return [...vpcIds].every((vpcId) => this.planeProblem(vpcId) === null && !isBehind(this.behind(vpcId)));
+  }
+
+  /**
+   * The VPCs that a command which changed nothing speaks of. It was given before, and the plane may not hold that yet: the
+   * reply to it says no more than the first one may.
+   */
+  #spokenOf(command: Command, { id = '' }: CommandResult, accountId: AccountId | null): ReadonlySet<VpcId> | null {
+    const there: (Resource | undefined)[] = inVpcs.map((kind) => this.#state.get(kind, id));
+    if (command.kind === 'apply-network') {
+      const { name } = command.network;
+      there.push(...this.#state.children('vpc', accountId ?? '').filter(({ labels }) => labels?.network === name));
+    }
+    const changes = there.flatMap((resource) => (resource === undefined ? [] : ({ op: 'put', resource } as const)));
+    const vpcIds = dirtyVpcs(changes, () => undefined);
+    return vpcIds.size === 0 ? null : vpcIds;
   }
 
   /** Hosts have fallen behind or caught up. */
@@ -261,11 +300,8 @@ export class Region implements RegionService {
     return run;
   }
 
-  /** Decides and commits. @returns `dirty` null: nothing was changed */
-  async #carryOut(
-    command: Command,
-    context: CommandContext,
-  ): Promise<{ readonly outcome: Outcome; readonly dirty: ReadonlySet<VpcId> | null }> {
+  /** Decides and commits. @returns `dirty` null: the plane has nothing to do with it */
+  async #carryOut(command: Command, context: CommandContext): Promise<CarriedOut> {
     const accountId = context.principal.kind === 'tenant' ? context.principal.accountId : null;
     // Whether all that was written before this command came is known here. A commit finds that out by itself.
     let current = this.#store.others === null;
@@ -273,7 +309,11 @@ export class Region implements RegionService {
       const milliseconds = this.#clock();
       const now = isoTime(milliseconds);
       const token = this.#tokenOf(context, accountId, command);
-      if (token !== null && 'answer' in token) return { outcome: token.answer, dirty: null };
+      if (token !== null && 'answer' in token) {
+        const outcome = token.answer;
+        const dirty = isRefusal(outcome) ? null : this.#spokenOf(command, outcome.result, accountId);
+        return { outcome, dirty, stored: false };
+      }
       const decision = this.#decide(command, accountId, now, { ids: this.#ids, watch: current });
       if (!current && (isRefusal(decision) || decision.changes.length === 0)) {
         // Nothing to commit, because of what may no longer be so.
@@ -281,16 +321,16 @@ export class Region implements RegionService {
           await this.#catchUp();
         } catch (error) {
           if (!(error instanceof StoreUnavailableError)) throw error;
-          return { outcome: refuse('store-unavailable', {}), dirty: null };
+          return { outcome: refuse('store-unavailable', {}), dirty: null, stored: false };
         }
         current = true;
         continue;
       }
-      if (isRefusal(decision)) return { outcome: decision, dirty: null };
+      if (isRefusal(decision)) return { outcome: decision, dirty: null, stored: false };
       const done = { kind: 'done', result: decision.result } as const;
       if (decision.changes.length === 0) {
         const outcome = { ...done, revision: this.#state.revision, applied: this.#follower.problem === null };
-        return { outcome, dirty: null };
+        return { outcome, dirty: this.#spokenOf(command, decision.result, accountId), stored: false };
       }
       const changes: Change[] = [...decision.changes];
       if (accountId !== null && token !== null) {
@@ -315,12 +355,13 @@ export class Region implements RegionService {
         }
       } catch (error) {
         if (!(error instanceof StoreUnavailableError)) throw error;
-        return { outcome: refuse(error.uncertain ? 'store-uncertain' : 'store-unavailable', {}), dirty: null };
+        const code = error.uncertain ? 'store-uncertain' : 'store-unavailable';
+        return { outcome: refuse(code, {}), dirty: null, stored: false };
       }
       const dirty = this.#fold(entry, new Map(secrets.map(({ keyId, secret }) => [keyId, secret])));
       const secret = command.kind === 'create-key' ? secrets[0]?.secret : undefined;
       const outcome = { ...done, revision: entry.revision, applied: true, ...(secret == null ? {} : { secret }) };
-      return { outcome, dirty };
+      return { outcome, dirty, stored: true };
     }
   }
 

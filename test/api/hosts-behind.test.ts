@@ -95,30 +95,30 @@ test('a change that a host has not installed: beside what the answer holds, and 
   const health = async (key: Key, id: string) => (await api.done(key, 'GET', `/vpcPeerings/${id}/health`)).health;
   assert.equal((await health(red, a)).state, 'open', 'the control');
 
-  driver.leave('h2', [one['vpcId'] as VpcId]);
+  driver.leave('h.2', [one['vpcId'] as VpcId]);
   const made = await api.call(red, 'POST', '/networkInterfaces', { subnetId: one['subnetId'] });
   assert.equal(made.status, 202);
   assert.match(made.json.result.networkInterfaceId, /^port-/);
-  assert.deepEqual(made.json.result.notInstalledOn, ['h2']);
+  assert.deepEqual(made.json.result.notInstalledOn, ['h.2']);
   assert.equal('notFencedOn' in made.json.result, false, 'what is empty is left out');
-  assert.deepEqual((await vpc(red, one)).notInstalledOn, ['h2']);
+  assert.deepEqual((await vpc(red, one)).notInstalledOn, ['h.2']);
   assert.equal('notInstalledOn' in (await vpc(blue, two)), false);
   const own = await health(red, a);
   assert.equal(own.state, 'partly');
   const reasons = (of: { pairs: { blockers: { code: string; text: string; by: string }[] }[] }) =>
     of.pairs.map(({ blockers }) => blockers.map(({ code, by }) => `${code} ${by}`).join());
   assert.deepEqual(reasons(own), ['host-behind operator', 'host-behind operator']);
-  assert.match(own.pairs[0].blockers[0].text, /not proven on h2:/);
+  assert.match(own.pairs[0].blockers[0].text, /not proven on h\.2:/);
   const theirs = await health(blue, b);
   assert.equal(theirs.state, 'partly', 'it concerns both');
-  assert.equal(JSON.stringify(theirs).includes('h2'), false, 'but which host is not the peer’s to know');
+  assert.equal(JSON.stringify(theirs).includes('h.2'), false, 'but which host is not the peer’s to know');
   const query = `source=${one['vpcId']}&destination=${two['vpcId']}`;
   assert.match(JSON.stringify(await api.done(red, 'GET', `/trace?${query}`)), /"host-behind"/);
   const told = async () => (await api.done(blue, 'GET', '/events?pageSize=1000')).events as readonly FeedEvent[];
   await soon(async () =>
     (await told()).some((event) => event.event === 'health' && event.health === 'partly' && event.reasons.length === 1),
   );
-  driver.comeBack('h2');
+  driver.comeBack('h.2');
   await soon(async () => (await health(red, a)).state === 'open' && (await health(blue, b)).state === 'open');
 });
 
@@ -127,14 +127,14 @@ test('who was never answered, or is peered no more, learns of nobody’s hosts',
   const three = await estate(api, green, 3);
   const stranger = await half(green, three['vpcId'], two['vpcId']);
   await api.done(red, 'DELETE', `/vpcPeerings/${a}`);
-  driver.leave('h7', [two['vpcId'] as VpcId]);
+  driver.leave('h.7', [two['vpcId'] as VpcId]);
   const grown = await api.call(blue, 'POST', '/networkInterfaces', { subnetId: two['subnetId'] });
-  assert.deepEqual([grown.status, grown.json.result.notInstalledOn], [202, ['h7']]);
+  assert.deepEqual([grown.status, grown.json.result.notInstalledOn], [202, ['h.7']]);
   const cut = await api.call(blue, 'DELETE', `/networkInterfaces/${grown.json.result.networkInterfaceId}`);
-  assert.deepEqual([cut.status, cut.json.result.notFencedOn], [202, ['h7']]);
-  assert.deepEqual((await vpc(blue, two)).notFencedOn, ['h7'], 'the control: its owner sees it');
+  assert.deepEqual([cut.status, cut.json.result.notFencedOn], [202, ['h.7']]);
+  assert.deepEqual((await vpc(blue, two)).notFencedOn, ['h.7'], 'the control: its owner sees it');
   const others = [await peering(green, stranger), await peering(blue, b), await vpc(red, one), await vpc(green, three)];
-  assert.equal(JSON.stringify(others).includes('h7'), false);
+  assert.equal(JSON.stringify(others).includes('h.7'), false);
   assert.deepEqual([await fences(red), await fences(green)], [[], []]);
   assert.equal((await fences(blue)).length, 2);
 });

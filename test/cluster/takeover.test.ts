@@ -3,11 +3,7 @@
  * as the test says.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import type { AttachmentFact, Owed } from '../../src/dataplane/driver.ts';
 import { OvnDriver } from '../../src/dataplane/ovn/driver.ts';
@@ -16,6 +12,7 @@ import type { PortId } from '../../src/model/ids.ts';
 import type { NetworkSpec } from '../../src/model/network-spec.ts';
 import { planFor } from '../wire/plan-for.ts';
 import { twoSites } from '../wire/sketch.ts';
+import { database } from './central.ts';
 import { cannotRun } from './ground.ts';
 
 /** The same hosts, as one server sees them. */
@@ -56,38 +53,6 @@ class ToldHosts implements Hosts {
     this.#up.add(host);
     for (const listener of this.#listeners) listener(host);
   }
-}
-
-interface Database {
-  readonly remote: string;
-  readonly file: string;
-  start(): Promise<void>;
-  kill(): Promise<void>;
-}
-/** One of OVN's databases, empty; without northd. */
-async function database(t: TestContext, name: 'nb' | 'sb'): Promise<Database> {
-  const folder = mkdtempSync(join(tmpdir(), 'tk-'));
-  const [file, socket] = [join(folder, 'it.db'), join(folder, 'it.sock')];
-  execFileSync('ovsdb-tool', ['create', file, `/usr/share/ovn/ovn-${name}.ovsschema`]);
-  let server: ChildProcess | null = null;
-  const kill = async (): Promise<void> => {
-    server?.kill('SIGKILL');
-    if (server !== null && server.exitCode === null && server.signalCode === null) await once(server, 'exit');
-    server = null;
-    rmSync(socket, { force: true });
-  };
-  const start = async (): Promise<void> => {
-    const control = `--unixctl=${join(folder, 'it.ctl')}`;
-    const args = ['--pdeathsig', 'KILL', 'ovsdb-server', file, `--remote=punix:${socket}`, control];
-    server = spawn('setpriv', args, { stdio: 'ignore' });
-    while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 10));
-  };
-  t.after(async () => {
-    await kill();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  await start();
-  return { remote: `unix:${socket}`, file, start, kill };
 }
 
 /** Two joined VPCs with a workload on a host each, and servers that may write them. */
