@@ -244,6 +244,23 @@ test('a host that is removed owes nothing, and who waits for it is released', as
   assert.deepEqual(fences.owed(), [], 'nor does what it says later bring it back');
 });
 
+test('a host that was removed is not asked for what comes after, whatever is still bound there, until it is back', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  fences.forget('h3');
+  fences.owe([blue], 4, set('h3'));
+  const over = fences.wait(concern([red], set('h1', 'h3')), 5, true);
+  hosts.asked('h1').answer();
+  await over;
+  assert.deepEqual(fences.owed(), []);
+  hosts.connect('h3');
+  const again = fences.wait(concern([red], set('h3')), 6, true);
+  assert.equal(await isDone(again), false, 'the control: another machine of that name counts');
+  assert.equal(hosts.asked('h3').number, 6);
+  hosts.asked('h3').answer();
+  await again;
+});
+
 test('what an earlier process may have left open is owed at once, until it is proven', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);

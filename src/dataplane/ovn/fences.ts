@@ -49,6 +49,8 @@ export class Fences {
   readonly #patience: number;
   readonly #grace: number;
   readonly #states = new Map<string, HostState>();
+  /** Removed, and not there again. OVN may count on one a while longer: what it says then would be owed for ever. */
+  readonly #removed = new Set<string>();
   readonly #waiters = new Set<() => void>();
   readonly #listeners: (() => void)[] = [];
   #closed = false;
@@ -68,6 +70,7 @@ export class Fences {
     this.#patience = patience;
     this.#grace = Math.min(grace, patience);
     hosts.onConnected((host) => {
+      this.#removed.delete(host);
       const state = this.#states.get(host);
       if (state === undefined) return;
       // A question that went out over the lost connection may never be answered.
@@ -88,8 +91,9 @@ export class Fences {
   }
 
   /** A debt of which nobody waits for the end: what an earlier process may have left open. */
-  owe(vpcIds: Iterable<VpcId>, number: number, hosts: ReadonlySet<string>): void {
+  owe(vpcIds: Iterable<VpcId>, number: number, named: ReadonlySet<string>): void {
     const vpcs = [...vpcIds];
+    const hosts = named.difference(this.#removed);
     for (const host of hosts) {
       const state = this.#state(host);
       if (state.proven < number) this.#record(state, vpcs, number, 'cut');
@@ -119,7 +123,7 @@ export class Fences {
    */
   async wait(concerned: ReadonlyMap<VpcId, ReadonlySet<string>>, number: number, cut: boolean): Promise<void> {
     const began = performance.now();
-    const hosts = new Set([...concerned.values()].flatMap((of) => [...of]));
+    const hosts = new Set([...concerned.values()].flatMap((of) => [...of.difference(this.#removed)]));
     const kind = cut ? 'cut' : 'add';
     this.#aim(number, hosts);
     // A host that is removed meanwhile has no state any more, and owes nothing.
@@ -202,8 +206,9 @@ export class Fences {
     if (paid) this.#tell();
   }
 
-  /** Of a host that was removed: it owes nothing any more, and nobody waits for it. */
+  /** Of a host that was removed: it owes nothing any more, and nobody waits for it until it is there again. */
   forget(host: string): void {
+    this.#removed.add(host);
     const state = this.#states.get(host);
     if (state === undefined) return;
     this.#states.delete(host);
