@@ -124,7 +124,8 @@ export class ClusterHouse {
     const encapsulation = ['--encap-ip', this.bed.tunnelAddress(host)];
     return this.done(host, 'host', 'join', ...args, ...encapsulation, '--state', this.state(host));
   }
-  async startAgent(host: number): Promise<void> {
+  /** Resolves when the region has heard of it. One that is not heard of is ended. */
+  async startAgent(host: number, patience = 30_000): Promise<void> {
     const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.#run(host)], '');
     this.#agents.set(host, child);
     const said = textOf(child.stderr);
@@ -132,19 +133,27 @@ export class ClusterHouse {
     void ended(child).then(() => {
       over = true;
     });
-    await this.until(`the agent of host ${host} is connected`, async () => {
+    const connected = async (): Promise<boolean> => {
       if (over) throw new Error(`it ended: ${await said}`);
       return (await this.host(host))?.connected === true;
+    };
+    await this.until(`the agent of host ${host} is connected`, connected, patience).catch(async (error) => {
+      await this.stopAgent(host);
+      throw error;
     });
   }
   async stopAgent(host: number): Promise<void> {
     await end(this.#agents.get(host) ?? null);
     this.#agents.delete(host);
   }
-  async host(
-    host: number,
-  ): Promise<
-    { readonly connected: boolean; readonly workloads: readonly string[] | null; readonly state: string } | undefined
+  async host(host: number): Promise<
+    | {
+        readonly connected: boolean;
+        readonly workloads: readonly string[] | null;
+        readonly state: string;
+        readonly owes: readonly { readonly vpcId: string; readonly what: string }[];
+      }
+    | undefined
   > {
     const { hosts } = (await this.admin.call('GET', '/hosts')) as { hosts: readonly ({ name: string } & never)[] };
     return hosts.find(({ name }) => name === this.bed.hostName(host));
