@@ -138,7 +138,8 @@ export class ClusterHouse {
     assert.equal(status, 0, stdout + stderr);
     return stdout;
   }
-  async startAgent(host: number): Promise<void> {
+  /** Resolves when the region has heard of it. One that is not heard of is ended. */
+  async startAgent(host: number, patience = 30_000): Promise<void> {
     const child = this.#spawn(host, ['host', 'agent', '--state', this.state(host), '--run-dir', this.run(host)], '');
     this.#agents.set(host, child);
     const said = textOf(child.stderr);
@@ -146,9 +147,13 @@ export class ClusterHouse {
     void ended(child).then(() => {
       over = true;
     });
-    await this.until(`the agent of host ${host} is connected`, async () => {
+    const connected = async (): Promise<boolean> => {
       if (over) throw new Error(`it ended: ${await said}`);
       return (await this.host(host))?.connected === true;
+    };
+    await this.until(`the agent of host ${host} is connected`, connected, patience).catch(async (error) => {
+      await this.stopAgent(host);
+      throw error;
     });
   }
   async stopAgent(host: number): Promise<void> {
@@ -161,6 +166,7 @@ export class ClusterHouse {
         readonly behind: number | null;
         readonly workloads: readonly string[] | null;
         readonly state: string;
+        readonly owes: readonly { readonly vpcId: string; readonly what: string }[];
       }
     | undefined
   > {
