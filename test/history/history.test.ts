@@ -200,6 +200,7 @@ test(`${clients} clients of two servers on OVN, one killed: one order explains a
   // Both servers.
   const head = state.revision;
   for (const house of houses) {
+    await settled(house); // connections that idled meanwhile are closed: the first of them may be met
     const { revision, appliedRevision } = await statusOf(house);
     assert.deepEqual([revision, appliedRevision], [head, head], 'the plane holds it');
   }
