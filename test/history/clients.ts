@@ -1,7 +1,7 @@
 /** Clients of two servers, all at the same few VPCs: they make, join, change and delete, and look at what came of it. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { RouteTableId, VpcId } from '../../src/model/ids.ts';
+import type { HalfId, RouteTableId, VpcId } from '../../src/model/ids.ts';
 import type { NextHop } from '../../src/model/resources.ts';
 import { prefix } from '../wire/sketch.ts';
 import { type Answer, type Asked, type Caller, type Given, isQuestion, type Question } from './caller.ts';
@@ -12,8 +12,8 @@ const alive = 5;
 const ranges = 3;
 /** How often each command is tried. */
 const weights = [
-  ['create-vpc', 3],
-  ['delete-vpc', 2],
+  ['create-vpc', 4],
+  ['delete-vpc', 3],
   ['modify-vpc', 14],
   ['add-cidr', 10],
   ['remove-cidr', 10],
@@ -139,6 +139,31 @@ export class Clients {
   }
   async begin(): Promise<void> {
     for (let n = 0; n < alive; n++) await this.#createSite(n % 2, false);
+  }
+
+  /** Leaves two VPCs that are joined and have an interface and a route each, whatever chance has left. */
+  async end(): Promise<void> {
+    await this.#createSite(0, false);
+    await this.#createSite(1, false);
+    const [one, other] = this.notebook.sites.slice(-2);
+    assert.ok(one !== undefined && other !== undefined);
+    for (const [site, remote] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      const { vpcId, tableId: routeTableId } = site;
+      const named = { name: `end-${site.number}`, description: '' };
+      await this.#create(0, { kind: 'create-subnet', vpcId, ...named, cidrs: [site.range(0)] }, false);
+      const rest = { primary: [], secondary: [], secondaryCount: 0, sanityCheck: true };
+      const subnetId = site.subnets.at(-1);
+      const asked = { kind: 'create-peering', ...named, vpcId, remoteVpcId: remote.vpcId } as const;
+      const half = await this.#create(1, asked, false);
+      assert.ok(subnetId !== undefined && half?.made != null);
+      await this.#create(1, { kind: 'create-interface', subnetId, ...named, ...rest }, false);
+      const nextHop = { kind: 'peering', halfId: half.made as HalfId } as const;
+      const route = { destination: Site.rangeOf(remote.number), nextHop, description: `tag-${this.#tags++}` };
+      await this.#ask(0, { kind: 'add-routes', routeTableId, routes: [route] });
+    }
   }
 
   /** Gives so many commands, and looks now and then. */
