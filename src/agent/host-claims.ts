@@ -8,7 +8,7 @@ export interface Own {
   readonly southbound: readonly string[];
   /** The name that OVN is to know this machine by; undefined when any is well. */
   readonly name: string | undefined;
-  /** undefined before the machine has joined: then every one is another. */
+  /** Of the region that is joined; undefined: it is not known, and every one is another. */
   readonly installationId: string | undefined;
 }
 

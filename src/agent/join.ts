@@ -6,7 +6,7 @@
 import { createPublicKey, generateKeyPairSync, sign, type X509Certificate } from 'node:crypto';
 import { DriverError } from '../dataplane/driver.ts';
 import { LinkToRegion } from '../dataplane/ovn/host-link.ts';
-import type { RegionCalls, Result } from '../dataplane/ovn/host-wire.ts';
+import { gatewaySubject, type RegionCalls, type Result } from '../dataplane/ovn/host-wire.ts';
 import { dial } from './region-caller.ts';
 
 /** As operators see and copy it. */
@@ -14,11 +14,14 @@ export const fingerprintForm = /^sha256:[0-9a-f]{64}$/;
 export const fingerprintOf = (certificate: X509Certificate): string =>
   `sha256:${certificate.fingerprint256.replaceAll(':', '').toLowerCase()}`;
 
+const subjectStart = `CN=${gatewaySubject}`;
 const joinPatience = 20_000;
 
 export interface Found {
   /** The authority's certificate. */
   readonly authority: string;
+  /** As the authority vouches for it. */
+  readonly installationId: string | undefined;
   /** Ours, on the way there. */
   readonly localAddress: string;
 }
@@ -26,11 +29,14 @@ export interface Found {
 export async function findRegion(address: string, fingerprint: string): Promise<Found> {
   const socket = await dial(address, { believe: 'anybody' });
   try {
-    let certificate = socket.getPeerX509Certificate();
+    const own = socket.getPeerX509Certificate();
+    let certificate = own;
     const seen: string[] = [];
     for (; certificate !== undefined && !seen.includes(fingerprintOf(certificate)); ) {
       if (certificate.ca && fingerprintOf(certificate) === fingerprint) {
-        return { authority: certificate.toString(), localAddress: socket.localAddress ?? '' };
+        const vouched = own?.verify(certificate.publicKey) === true ? own.subject : '';
+        const installationId = vouched.startsWith(subjectStart) ? vouched.slice(subjectStart.length) : undefined;
+        return { authority: certificate.toString(), installationId, localAddress: socket.localAddress ?? '' };
       }
       seen.push(fingerprintOf(certificate));
       certificate = certificate.issuerCertificate;

@@ -4,10 +4,7 @@
  */
 import { connect, type TLSSocket } from 'node:tls';
 import { type LinkOptions, LinkToRegion } from '../dataplane/ovn/host-link.ts';
-import type { Params, RegionCalls } from '../dataplane/ovn/host-wire.ts';
-
-/** The name in the certificate of every server. */
-export const gatewayName = 'gateway.isthmus.internal';
+import { gatewayName, type Params, type RegionCalls } from '../dataplane/ovn/host-wire.ts';
 
 export interface Credentials {
   readonly key: string;

@@ -105,15 +105,15 @@ function demand(rows: readonly ProbeRow[]): void {
 /** @throws Failure when Open vSwitch is another's and may not be taken */
 async function demandOurs(
   { takeOver, name }: JoinOptions,
-  of: { readonly runDirectory: string; readonly before: Home | null; readonly southbound: readonly string[] },
+  of: Pick<Home, 'runDirectory' | 'southbound'> & { readonly before: Home | null; readonly found: Found },
   say: (text: string) => void,
 ): Promise<void> {
-  const { runDirectory, before, southbound } = of;
+  const { runDirectory, before, southbound, found } = of;
   const claims = await foreignClaims(runDirectory, {
     southbound: [...southbound, ...(before?.southbound ?? [])],
     // One that has joined gets its name back.
     name: before === null ? name : undefined,
-    installationId: before?.installationId,
+    installationId: before?.installationId ?? found.installationId,
   });
   if (claims.length === 0) return;
   if (takeOver !== true) {
@@ -163,7 +163,7 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
     demand(rows);
   };
   demandAll(await probeHost(runDirectory, encapsulation));
-  await demandOurs(options, { runDirectory, before, southbound }, say);
+  await demandOurs(options, { runDirectory, before, southbound, found }, say);
   if (secure.length > 0) {
     const used =
       certificates === undefined

@@ -4,16 +4,19 @@ import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
 import { findRegion, fingerprintOf, join, joinAny, makeKey } from '../../src/agent/join.ts';
-import { dial, gatewayName } from '../../src/agent/region-caller.ts';
+import { dial } from '../../src/agent/region-caller.ts';
 import { tokenHashOf } from '../../src/api/hosts/admission.ts';
 import { makeAuthority } from '../../src/api/hosts/certificates.ts';
+import { gatewayName } from '../../src/dataplane/ovn/host-wire.ts';
 import { isCut, linkOn, start } from '../hosts/gateway.ts';
 import { Way } from '../hosts/way.ts';
 
 test('a token admits once, and only who has seen the authority of the invitation shows it', async (t) => {
-  const { address, authority, invite, region } = await start(t);
+  const { address, authority, invite, region, installationId } = await start(t);
   const fingerprint = fingerprintOf(new X509Certificate(authority));
-  assert.equal((await findRegion(address, fingerprint)).authority.trim(), authority.trim());
+  const found = await findRegion(address, fingerprint);
+  assert.equal(found.authority.trim(), authority.trim());
+  assert.equal(found.installationId, installationId);
   const other = fingerprintOf(new X509Certificate(makeAuthority().certificate));
   await assert.rejects(findRegion(address, other), /nothing was told to it/);
   const token = await invite('h1');

@@ -12,9 +12,7 @@ import {
   randomBytes,
   sign,
 } from 'node:crypto';
-
-/** The name in the gateway's certificate: hosts ask for it, by whatever address they reach the gateway. */
-export const gatewayName = 'gateway.isthmus.internal';
+import { gatewayName, gatewaySubject } from '../../dataplane/ovn/host-wire.ts';
 
 export interface Authority {
   readonly certificate: string;
@@ -145,9 +143,9 @@ const signed = (
 export const certifyHost = (authority: Authority, host: string, key: KeyObject, now = Date.now()): string =>
   signed(authority, 'host', host, key, now);
 
-/** A key of the gateway's own, for as long as the process lives. */
-export function makeGateway(authority: Authority, now = Date.now()): Identity {
+/** A key of the gateway's own, for as long as the process lives. Its subject tells whose gateway it is. */
+export function makeGateway(authority: Authority, installationId: string, now = Date.now()): Identity {
   const { publicKey, privateKey } = freshKey();
-  const own = signed(authority, 'gateway', gatewayName, publicKey, now);
+  const own = signed(authority, 'gateway', `${gatewaySubject}${installationId}`, publicKey, now);
   return { certificate: own + authority.certificate, privateKey: pem(privateKey) };
 }

@@ -30,6 +30,7 @@ export interface DoorOptions {
   readonly host: string;
   readonly port: number;
   readonly authority: Authority;
+  readonly installationId: string;
   readonly log: Logger;
   readonly isKeyOf: (host: HostName, keyHash: string) => boolean;
   readonly onHost: (caller: Caller) => void;
@@ -59,7 +60,7 @@ export class Door {
 
   private constructor(options: DoorOptions) {
     this.#options = options;
-    const { certificate, privateKey } = makeGateway(options.authority);
+    const { certificate, privateKey } = makeGateway(options.authority, options.installationId);
     this.#server = createServer(
       {
         cert: certificate,

@@ -63,6 +63,7 @@ export class HostGateway implements Hosts {
     };
     const session = { installationId, roster, placement, isKeyOf: known, onConnected, log };
     const door = await Door.open({
+      installationId,
       ...{ host, port, log, authority: await authorityOf(region), isKeyOf: known },
       onHost: (caller) => void new Session(caller, session),
       onStranger: (socket) => admission.receive(socket),

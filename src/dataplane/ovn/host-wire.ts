@@ -6,6 +6,11 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 
+/** The name in the gateway's certificate: hosts ask for it, by whatever address they reach the gateway. */
+export const gatewayName = 'gateway.isthmus.internal';
+/** Before the installation's id, in the subject of that certificate. */
+export const gatewaySubject = 'Isthmus ';
+
 const text = (maxLength: number) => Type.String({ maxLength });
 const closed = <P extends Record<string, TSchema>>(properties: P) =>
   Type.Object(properties, { additionalProperties: false });
