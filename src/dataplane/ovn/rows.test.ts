@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { address, Sketch } from '../../../test/wire/sketch.ts';
-import type { PortId, VpcId } from '../../model/ids.ts';
+import type { VpcId } from '../../model/ids.ts';
 import { linkLocalOf } from '../../model/ip.ts';
 import type { VpcSpec } from '../../model/network-spec.ts';
 import { children, peerLinkLocal, peerMac, references, rowsOf, type WantedRow } from './rows.ts';
 import { segmentsOf, UnsuitableSpecError } from './segments.ts';
 
-/** Two joined VPCs and a third; as rows. */
-function world(live = true) {
+/** Two VPCs with a half each, both live unless it says otherwise, and a third. */
+function world(redLives = true, blueLives = redLives) {
   const sketch = new Sketch();
   const [red, blue, green] = [
     sketch.vpc('red', '10.1.0.0/16', 'fd01::/56'),
@@ -18,7 +18,8 @@ function world(live = true) {
   sketch.port(red, 'r1', ['10.1.0.4', 'fd01::4']);
   sketch.port(blue, 'b1', ['10.2.0.4', 'fd02::4']);
   sketch.port(green, 'g1', ['10.3.0.4']);
-  sketch.peer(red, blue, live);
+  sketch.half(red, blue, redLives);
+  sketch.half(blue, red, blueLives);
   const halfOf = (vpc: VpcId) => sketch.network().vpcs.find(({ vpcId }) => vpcId === vpc)?.halves[0]?.id;
   for (const [vpc, there] of [
     [red, '10.2.0.0/16'],
@@ -39,6 +40,18 @@ function rows(sketch: Sketch): readonly WantedRow[] {
   const numberOf = (vpcId: VpcId) => vpcs.findIndex((vpc) => vpc.vpcId === vpcId) + 1;
   return vpcs.flatMap((spec) => rowsOf({ installationId: 'inst', spec, numberOf, remote: (id) => byId.get(id) }));
 }
+/** Whom the guard of a VPC lets in. */
+const reach = (all: readonly WantedRow[], name: string, family: 4 | 6): unknown =>
+  all.find(
+    ({ table, columns }) =>
+      table === 'Address_Set' && columns['name'] === `reach_vpc_${name.padEnd(10, '0')}_${family}`,
+  )?.columns['addresses'];
+/** The access lists of a VPC, whole, in the order of their text. */
+const accessLists = (sketch: Sketch, vpc: VpcId): readonly string[] =>
+  rows(sketch)
+    .filter(({ table, columns }) => table === 'ACL' && JSON.stringify(columns['external_ids']).includes(vpc))
+    .map(({ columns: { direction, priority, action, match } }) => `${direction} ${priority} ${action} ${match}`)
+    .sort();
 const named = (all: readonly WantedRow[], table: WantedRow['table'], name: RegExp) =>
   all.filter((row) => row.table === table && name.test(String(row.columns['name'])));
 
@@ -69,16 +82,31 @@ test('a peering is two ports that name each other, on the table in which no rout
   assert.ok(routes.length > 0 && routes.every(({ columns }) => columns['route_table'] !== 'peer-in'));
 });
 
-test('a route over a half that is not live on both sides is a black hole, and there are no ports', () => {
-  const { sketch, red } = world(false);
+/** What a network says of peerings: ports, routes that lead somewhere, and of whom the guard of red lets in. */
+function crossings(sketch: Sketch) {
   const all = rows(sketch);
-  assert.deepEqual(named(all, 'Logical_Router_Port', /^pcx-/), []);
   const routes = all.filter(({ table }) => table === 'Logical_Router_Static_Route');
-  assert.ok(routes.every(({ columns }) => columns['nexthop'] === 'discard'));
-  const again = world();
-  const live = rows(again.sketch).filter(({ table }) => table === 'Logical_Router_Static_Route');
-  assert.equal(live.filter(({ columns }) => columns['nexthop'] !== 'discard').length, 4, 'the control');
-  assert.ok(red.length > 0);
+  return {
+    ports: named(all, 'Logical_Router_Port', /^pcx-/).length,
+    routes: routes.filter(({ columns }) => columns['nexthop'] !== 'discard').length,
+    discarded: routes.filter(({ columns }) => columns['nexthop'] === 'discard').length,
+    reach: reach(all, 'red', 4),
+  };
+}
+const closed = { ports: 0, routes: 0, discarded: 5, reach: ['10.1.0.0/16'] };
+
+test('a route over a half that is not live on both sides is a black hole, there are no ports, and the guard is shut', () => {
+  assert.deepEqual(crossings(world(false, false).sketch), closed);
+  assert.deepEqual(crossings(world(true, false).sketch), closed, 'the other owner has not consented');
+  assert.deepEqual(crossings(world(false, true).sketch), closed, 'nor this one');
+  const both = { ports: 2, routes: 4, discarded: 1, reach: ['10.1.0.0/16', '10.2.0.0/16'] };
+  assert.deepEqual(crossings(world().sketch), both, 'the control');
+});
+
+test('consent to somebody else is none: the live half of the other VPC must name this one', () => {
+  const { sketch, blue, green } = world(true, false);
+  sketch.half(blue, green, true);
+  assert.deepEqual(crossings(sketch), closed);
 });
 
 test('what is in a VPC’s range and in no subnet does not leave by a wider route', () => {
@@ -93,13 +121,22 @@ test('what is in a VPC’s range and in no subnet does not leave by a wider rout
 });
 
 test('the guard lets in the VPC and those that it is joined with, and nobody else', () => {
-  const { sketch } = world();
-  const reach = (all: readonly WantedRow[], name: RegExp) =>
-    named(all, 'Address_Set', name).map(({ columns }) => columns['addresses']);
-  assert.deepEqual(reach(rows(sketch), /^reach_vpc_red.*_4$/), [['10.1.0.0/16', '10.2.0.0/16']]);
-  assert.deepEqual(reach(rows(sketch), /^reach_vpc_green.*_4$/), [['10.3.0.0/16']]);
-  assert.deepEqual(reach(rows(world(false).sketch), /^reach_vpc_red.*_4$/), [['10.1.0.0/16']]);
-  for (const { columns } of named(rows(sketch), 'Address_Set', /./)) {
+  const { sketch, red } = world();
+  const all = rows(sketch);
+  assert.deepEqual(reach(all, 'red', 4), ['10.1.0.0/16', '10.2.0.0/16']);
+  // Neighbours speak from link-local addresses.
+  assert.deepEqual(reach(all, 'red', 6), ['fd01::/56', 'fd02::/56', 'fe80::/10']);
+  assert.deepEqual(reach(all, 'green', 4), ['10.3.0.0/16']);
+  assert.deepEqual(reach(all, 'green', 6), ['fe80::/10']);
+  assert.deepEqual(accessLists(sketch, red), [
+    'to-lport 1000 drop outport == @pg_vpc_red0000000 && ip',
+    'to-lport 1001 allow-stateless outport == @pg_vpc_red0000000 && ' +
+      '(ip4.src == $reach_vpc_red0000000_4 || ip6.src == $reach_vpc_red0000000_6)',
+  ]);
+  const group = all.find(({ table, columns }) => table === 'Port_Group' && columns['name'] === 'pg_vpc_red0000000');
+  const port = named(all, 'Logical_Switch_Port', /^port-r1/)[0];
+  assert.deepEqual(group?.columns['ports'], [port?.uuid], 'the guard stands at the interfaces');
+  for (const { columns } of named(all, 'Address_Set', /./)) {
     assert.match(String(columns['name']), /^[a-zA-Z_.][a-zA-Z_.0-9]*$/);
   }
 });
@@ -126,24 +163,30 @@ const security = (sketch: Sketch, name: RegExp) =>
 
 test('who has no source check opens the guard of its own VPC, and keeps its own addresses towards peers', () => {
   const { sketch, red, blue } = world();
-  const acls = (vpc: VpcId) =>
-    rows(sketch)
-      .filter(({ table, columns }) => table === 'ACL' && JSON.stringify(columns['external_ids']).includes(vpc))
-      .map(({ columns }) => `${columns['direction']} ${columns['priority']} ${columns['action']}`)
-      .sort();
-  const closed = ['to-lport 1000 drop', 'to-lport 1001 allow-stateless'];
-  assert.deepEqual(acls(red), closed);
-  sketch.port(red, 'x', ['10.1.0.9', 'fd01::9'], { sanityCheck: false });
-  assert.deepEqual(acls(red), [
-    'from-lport 1000 drop',
-    'from-lport 1001 allow-stateless',
-    'from-lport 1002 drop',
-    'from-lport 1003 allow-stateless',
-    'to-lport 1000 allow-stateless',
-    'to-lport 1001 allow-stateless',
+  const guard = (name: string, others: string): readonly string[] => [
+    `to-lport 1000 ${others} outport == @pg_vpc_${name} && ip`,
+    `to-lport 1001 allow-stateless outport == @pg_vpc_${name} && ` +
+      `(ip4.src == $reach_vpc_${name}_4 || ip6.src == $reach_vpc_${name}_6)`,
+  ];
+  assert.deepEqual(accessLists(sketch, red), guard('red0000000', 'drop'));
+  const x = sketch.port(red, 'x', ['10.1.0.9', 'fd01::9'], { sanityCheck: false });
+  assert.deepEqual(accessLists(sketch, red), [
+    `from-lport 1000 drop inport == "${x}" && ` +
+      '(ip4.dst == $peers_vpc_red0000000_4 || ip6.dst == $peers_vpc_red0000000_6)',
+    `from-lport 1001 allow-stateless inport == "${x}" && (ip4.src == {10.1.0.9} || ip6.src == {fd01::9})`,
+    `from-lport 1002 drop inport == "${x}" && arp`,
+    `from-lport 1003 allow-stateless inport == "${x}" && arp.spa == {10.1.0.9}`,
+    ...guard('red0000000', 'allow-stateless'),
   ]);
-  assert.deepEqual(acls(blue), closed, 'a peer stays closed');
-  const { mac } = sketch.spec(red, 'port-x000000000' as PortId);
+  assert.deepEqual(
+    named(rows(sketch), 'Address_Set', /^peers_/).map(({ columns }) => [columns['name'], columns['addresses']]),
+    [
+      ['peers_vpc_red0000000_4', ['10.2.0.0/16']],
+      ['peers_vpc_red0000000_6', ['fd02::/56']],
+    ],
+  );
+  assert.deepEqual(accessLists(sketch, blue), guard('blue000000', 'drop'), 'a peer stays closed');
+  const { mac } = sketch.spec(red, x);
   assert.deepEqual(security(sketch, /^port-x0/), [mac, `${mac} 0.0.0.0/0 ::/0`]);
 });
 
@@ -154,16 +197,18 @@ test('the next hop of a route is sent what is for others; its own sources its ac
   assert.deepEqual(security(sketch, /^port-x0/), [`${mac} 10.1.0.9 fd01::9`]);
   sketch.route(red, '192.0.2.0/24', { kind: 'interface', portId });
   assert.deepEqual(security(sketch, /^port-x0/), [mac, `${mac} 0.0.0.0/0 ::/0`]);
-  const own = `inport == "${portId}" && (ip4.src == {10.1.0.9} || ip6.src == {fd01::9, ${linkLocalOf(mac)}} || (`;
-  const lists = rows(sketch)
-    .filter(({ table, columns }) => table === 'ACL' && String(columns['match']).includes(portId))
-    .map(({ columns }) => `${columns['priority']} ${columns['action']} ${columns['match']}`)
-    .sort();
-  assert.equal(lists.length, 4);
-  assert.equal(lists[0], `1000 drop inport == "${portId}" && ip`);
-  assert.ok(lists[1]?.startsWith(`1001 allow-stateless ${own}`) === true, String(lists[1]));
-  assert.equal(lists[2], `1002 drop inport == "${portId}" && arp`);
-  assert.equal(lists[3], `1003 allow-stateless inport == "${portId}" && arp.spa == {10.1.0.9}`);
+  // Without an address only what joins groups is sent: multicast listener reports, of both versions.
+  const joins = 'ip6.src == :: && ip6.dst == ff02::/16 && icmp6.type == {131, 143}';
+  assert.deepEqual(
+    accessLists(sketch, red).filter((line) => line.startsWith('from-lport')),
+    [
+      `from-lport 1000 drop inport == "${portId}" && ip`,
+      `from-lport 1001 allow-stateless inport == "${portId}" && ` +
+        `(ip4.src == {10.1.0.9} || ip6.src == {fd01::9, ${linkLocalOf(mac)}} || (${joins}))`,
+      `from-lport 1002 drop inport == "${portId}" && arp`,
+      `from-lport 1003 allow-stateless inport == "${portId}" && arp.spa == {10.1.0.9}`,
+    ],
+  );
 });
 
 test('interfaces that share a gateway are in one subnet; two route tables in one are refused', () => {
@@ -187,5 +232,7 @@ test('the link-local of a peering port is the EUI-64 of its MAC', () => {
   assert.equal(peerLinkLocal(1, 2), 'fe80::8fe:ff:fe01:2');
   assert.equal(peerMac(0x1234, 0xabcd), '0a:fe:12:34:ab:cd');
   assert.equal(peerLinkLocal(0x1234, 0xabcd), 'fe80::8fe:12ff:fe34:abcd');
-  assert.ok(address(peerLinkLocal(0x0a00, 1)) !== undefined, 'canonical');
+  const text = peerLinkLocal(0x0a00, 1);
+  assert.equal(text, 'fe80::8fe:aff:fe00:1');
+  assert.equal(address(text), text, 'as a parsed address is written');
 });
