@@ -127,6 +127,16 @@ test('what is not installed is not proven', async () => {
   const host = new Switch();
   host.installed = 4;
   await assert.rejects(host.barrier.prove(5), /configuration 5 is not installed/);
+  assert.deepEqual(host.asked, ['purge', 'purge'], 'a second time is enough to know');
+});
+
+test('what is proven stays so when ovn-controller, which begins anew, tells of no configuration yet', async () => {
+  const host = new Switch();
+  host.installed = 7;
+  await host.barrier.prove(7);
+  host.installed = 0;
+  await host.barrier.forget();
+  assert.equal(await host.barrier.prove(7), 7);
 });
 
 test('a change without a number is not covered by a proof that began before it', async () => {

@@ -225,6 +225,35 @@ test('a question that the lost connection swallowed is put again, and a late ans
   assert.equal(hosts.questions.length, 2, 'only one of the two goes on asking');
 });
 
+test('a lower answer that comes late takes nothing back of what is proven', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts);
+  const over = fences.wait(concern([red], set('h1')), 4, true);
+  const swallowed = hosts.asked('h1');
+  hosts.connect('h1');
+  hosts.asked('h1').answer(9);
+  await over;
+  swallowed.answer(4);
+  await turns();
+  assert.equal(await isDone(fences.wait(concern([red], set('h1')), 9, true)), true);
+  assert.equal(hosts.questions.length, 2, 'nor is it asked for again');
+  assert.equal(await isDone(fences.wait(concern([red], set('h1')), 10, true)), false, 'the control');
+});
+
+test('a debt is not lessened by an older change that is given up after it', async (t) => {
+  const hosts = new AskedHosts();
+  const fences = make(t, hosts);
+  fences.owe([red], 9, set('h3'));
+  await fences.wait(concern([red], set('h3')), 4, true);
+  hosts.connect('h3');
+  hosts.asked('h3').answer(8);
+  await turns();
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
+  hosts.asked('h3').answer(9);
+  await turns();
+  assert.deepEqual(fences.owed(), []);
+});
+
 test('a host that is removed owes nothing, and who waits for it is released', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
@@ -279,6 +308,16 @@ test('what an earlier process may have left open is owed at once, until it is pr
     fences.owed().map(({ notFencedOn }) => notFencedOn),
     [['h3'], ['h3']],
   );
+});
+
+test('what a host has proven already an earlier process did not leave open there', async (t) => {
+  const hosts = new AskedHosts('h1', 'h2');
+  const fences = make(t, hosts);
+  const over = fences.wait(concern([red], set('h1')), 9, true);
+  hosts.asked('h1').answer();
+  await over;
+  fences.owe([red], 9, set('h1', 'h2'));
+  assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h2'], notInstalledOn: [] }]);
 });
 
 test('closing releases who waits, and tells what is owed', async (t) => {
