@@ -21,7 +21,7 @@ import type { NetworkSpec } from '../../src/model/network-spec.ts';
 import { seen, udpFrame } from '../wire/frame.ts';
 import { type Ending, cannotRun as noRoot } from '../wire/lab.ts';
 import { planFor } from '../wire/plan-for.ts';
-import { probePort, Workload } from '../wire/workload.ts';
+import { byHand, probePort, Workload } from '../wire/workload.ts';
 import { LocalHosts } from './local-hosts.ts';
 import { OvnTrace } from './ovn-trace.ts';
 
@@ -259,6 +259,13 @@ export class Ground {
     const placed = this.#placed.get(portId);
     if (placed === undefined) throw new Error(`${portId} has no workload here`);
     return placed.host;
+  }
+
+  /** What workloads remember of their IPv6 neighbours, as time would have it forgotten; gateways stay. */
+  forgetNeighbours(): void {
+    for (const { workload, device } of this.#placed.values()) {
+      byHand('ip', workload.name, '-6', 'neigh', 'flush', 'dev', device);
+    }
   }
 
   /** Resolves once every host has what the databases have now, the places of workloads too: no driver waits for those. */

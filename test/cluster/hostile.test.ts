@@ -5,10 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { Operation } from '../../src/dataplane/ovn/ovsdb.ts';
+import { type Operation, Ovsdb } from '../../src/dataplane/ovn/ovsdb.ts';
 import { peerPortOf, peerTable, uuidOf } from '../../src/dataplane/ovn/rows.ts';
 import type { PortId, VpcId } from '../../src/model/ids.ts';
-import type { Address } from '../../src/model/ip.ts';
+import { type Address, linkLocalOf } from '../../src/model/ip.ts';
 import { address, Sketch } from '../wire/sketch.ts';
 import { cannotRun, Ground, type Shot } from './ground.ts';
 
@@ -49,6 +49,10 @@ test('what comes over a peering ends there, on three hosts', { skip: cannotRun, 
   await t.test('hostile routes', (t) => hostileRoutes(ground, t));
   await ground.clear();
   await t.test('an appliance', () => appliance(ground));
+  await ground.clear();
+  await t.test('link-local sources', () => linkLocal(ground));
+  await ground.clear();
+  await t.test('keys in the tunnels', () => tunnelKeys(ground));
 });
 
 async function hostileRoutes(ground: Ground, t: TestContext): Promise<void> {
@@ -151,4 +155,44 @@ async function appliance(ground: Ground): Promise<void> {
   await ground.driver.observe();
   await ground.driver.repair();
   assert.deepEqual(await sent(b1, [a1, c1], false), both('nobody', 'nobody'), 'healed');
+}
+
+/** A link-local source is one of a link: it crosses no router, whatever the guard thinks of it. */
+async function linkLocal(ground: Ground): Promise<void> {
+  const { sketch, a, b, ports } = chain();
+  const { a1, b1, b2 } = ports;
+  await ground.become(sketch.network());
+  for (const { id, host } of [a1, b1]) await ground.attach(id, { host, soon: true });
+  await ground.attach(b2.id, { host: b2.host });
+  const sent = (from: End, to: End, source: Address, awaited: boolean) =>
+    ground.sendProbe(from.id, to.own[1] as Address, { source, awaited });
+  assert.equal(await sent(a1, b1, a1.own[1] as Address, true), b1.id, 'control: its own address');
+  assert.equal(await sent(a1, b1, linkLocalOf(sketch.spec(a, a1.id).mac), false), null);
+  assert.equal(await sent(b2, b1, linkLocalOf(sketch.spec(b, b2.id).mac), false), null, 'nor by way of the gateway');
+}
+
+/** A host that missed the deletion of a VPC sends to a key that nobody else gets. */
+async function tunnelKeys(ground: Ground): Promise<void> {
+  const south = new Ovsdb({
+    remotes: ground.bed.southbound,
+    database: 'OVN_Southbound',
+    tables: { Datapath_Binding: ['tunnel_key'] },
+  });
+  try {
+    await south.whenConnected(5_000);
+    const keys = async (name: string): Promise<readonly number[]> => {
+      const sketch = new Sketch();
+      sketch.port(sketch.vpc(name, '10.1.0.0/16'), name, ['10.1.0.4']);
+      await ground.become(sketch.network());
+      await ground.until('it has keys', () => south.rows('Datapath_Binding').size === 2);
+      return [...south.rows('Datapath_Binding').values()].map((row) => Number(row['tunnel_key']));
+    };
+    const before = await keys('gone');
+    await ground.become(new Sketch().network());
+    await ground.until('its keys are free', () => south.rows('Datapath_Binding').size === 0);
+    const after = await keys('next');
+    assert.equal(new Set([...before, ...after]).size, 4, `${before} ${after}`);
+  } finally {
+    south.close();
+  }
 }

@@ -7,7 +7,9 @@ import { test } from 'node:test';
 import { announcement } from '../../src/kernel/announce.ts';
 import { PacketSocket } from '../../src/kernel/socket.ts';
 import type { PortId, VpcId } from '../../src/model/ids.ts';
+import type { Mac } from '../../src/model/ip.ts';
 import type { InterfaceSpec } from '../../src/model/network-spec.ts';
+import { ethernet } from '../wire/frame.ts';
 import { address, Sketch } from '../wire/sketch.ts';
 import { byHand } from '../wire/workload.ts';
 import { cannotRun, Ground } from './ground.ts';
@@ -92,32 +94,41 @@ async function nextHop(ground: Ground): Promise<void> {
     assert.deepEqual(await forged(source, false), [null, null], source.join());
   }
 
-  for (const speaker of [hop, appliance]) await poisonsNobody(ground, sketch.spec(vpc, speaker), far);
+  for (const speaker of [hop, appliance, near]) {
+    await poisonsNobody(ground, sketch.spec(vpc, speaker), far, speaker === near);
+  }
 }
 
-/** What nobody's own addresses are is not heard; control: what is said of itself is. */
-async function poisonsNobody(ground: Ground, { id, mac, addresses }: InterfaceSpec, far: PortId): Promise<void> {
+const lldp = (mac: Mac): Buffer => ethernet(mac, '01:80:c2:00:00:0e' as Mac, 0x88cc, Buffer.alloc(50));
+
+/**
+ * What is at nobody's own address is not heard, nor what is no IP; control: what is said of itself is.
+ * @param plain whether OVN's own port security judges it
+ */
+async function poisonsNobody(ground: Ground, { id, mac, addresses }: InterfaceSpec, far: PortId, plain: boolean) {
   const [speaker, listener] = [ground.workload(id), ground.workload(far)];
   const out = new PacketSocket(speaker.namespace, speaker.link().ifindex);
   const frames = new PacketSocket(listener.namespace, listener.link().ifindex);
   const [own4, own6] = addresses.map(({ address }) => announcement(mac, address)) as [Buffer, Buffer];
   try {
     /** Whether it is heard, said again and again until what is said after it has been heard three times. */
-    const heard = async (said: Buffer, after: Buffer): Promise<boolean> => {
+    const heard = async (said: Buffer): Promise<boolean> => {
       let [found, times] = [false, 0];
       await ground.until('what is said after it is heard', () => {
         out.send(said);
-        out.send(after);
+        out.send(own4);
         for (let frame = frames.receive(); frame !== undefined; frame = frames.receive()) {
           if (frame.equals(said)) found = true;
-          if (frame.equals(after)) times++;
+          if (frame.equals(own4)) times++;
         }
         return times >= 3;
       });
       return found;
     };
-    assert.ok(await heard(own6, own4), 'control: what it says of itself');
-    assert.equal(await heard(announcement(mac, address('10.1.0.5')), own4), false, 'an address of another');
+    assert.equal(await heard(own6), plain, 'what it says of itself');
+    for (const other of ['10.1.0.8', 'fd00:1::8', 'fd00:1::1'])
+      assert.equal(await heard(announcement(mac, address(other))), false, other);
+    assert.equal(await heard(lldp(mac)), false, 'no IP');
   } finally {
     out.close();
     frames.close();

@@ -6,7 +6,8 @@
  *
  * OVN's port security also checks what a port is sent, and drops without a word what is not to its own addresses. So the
  * next hop of a route, which is sent what is for others, has its sources checked here instead. So has an appliance what it
- * says by ARP: who may forward for others may not take their addresses over.
+ * says by ARP: who may forward for others may not take their addresses over. Of neighbour discovery no access list of OVN's may
+ * judge; advertisements of such ports it drops all, for their port security names no address.
  */
 import type { PortId } from '../../model/ids.ts';
 import { type Address, familyOf, linkLocalOf, type Prefix } from '../../model/ip.ts';
@@ -62,6 +63,8 @@ export function accessLists(spec: VpcSpec, theirs: readonly Prefix[], ports: rea
     if (!isOpen(port, hops)) continue;
     ownArp(port, list);
     if (port.sanityCheck) ownSources(port, list);
+    // Whatever is neither IP nor ARP.
+    list('from-lport', 998, port.id, `inport == "${port.id}"`, 'drop');
   }
   put('Port_Group', vpcId, { name: group, ports: [...ports].sort(byText), acls: acls.sort(byText) });
 }
@@ -76,9 +79,11 @@ function guard(spec: VpcSpec, theirs: readonly Prefix[], put: Put, list: List): 
     const addresses = ofFamily(family, prefixes);
     put('Address_Set', `${spec.vpcId}|${what}|${family}`, { name: `${what}_${name}_${family}`, addresses });
   };
-  for (const family of [4, 6] as const) set('reach', family, [...rangesOf(spec), ...theirs, 'fe80::/10' as Prefix]);
+  for (const family of [4, 6] as const) set('reach', family, [...rangesOf(spec), ...theirs]);
   const appliances = spec.interfaces.filter(({ sanityCheck }) => !sanityCheck);
-  const from = `(ip4.src == $reach_${name}_4 || ip6.src == $reach_${name}_6)`;
+  // What is link-local is of this link: it goes to nobody by an address that others could send to.
+  const near = 'ip6.src == fe80::/10 && ip6.dst == {fe80::/10, ff02::/16}';
+  const from = `(ip4.src == $reach_${name}_4 || ip6.src == $reach_${name}_6 || (${near}))`;
   list('to-lport', 1001, '', `outport == @pg_${name} && ${from}`, 'allow-stateless');
   list('to-lport', 1000, '', `outport == @pg_${name} && ip`, appliances.length > 0 ? 'allow-stateless' : 'drop');
   if (appliances.length === 0) return;
@@ -91,6 +96,7 @@ function guard(spec: VpcSpec, theirs: readonly Prefix[], put: Put, list: List): 
     );
     list('from-lport', 1001, id, `inport == "${id}" && (${own})`, 'allow-stateless');
     list('from-lport', 1000, id, `inport == "${id}" && ${to}`, 'drop');
+    list('from-lport', 999, id, `inport == "${id}" && ip`, 'allow-stateless');
   }
 }
 

@@ -54,7 +54,7 @@ const northboundTables = {
   Logical_Router_Port: ['name', 'mac', 'networks', 'peer', 'options', 'external_ids'],
   Logical_Router_Static_Route: ['route_table', 'ip_prefix', 'nexthop', 'output_port', 'policy', 'external_ids'],
   Logical_Router_Policy: ['priority', 'match', 'action', 'external_ids'],
-  Logical_Switch: ['name', 'ports', 'external_ids'],
+  Logical_Switch: ['name', 'ports', 'other_config', 'external_ids'],
   Logical_Switch_Port: ['name', 'type', 'addresses', 'port_security', 'options', 'external_ids'],
   Port_Group: ['name', 'ports', 'acls', 'external_ids'],
   ACL: ['direction', 'priority', 'match', 'action', 'external_ids'],

@@ -120,18 +120,20 @@ test('what is in a VPC’s range and in no subnet does not leave by a wider rout
   ]);
 });
 
+// Neighbours speak from link-local addresses.
+const near = 'ip6.src == fe80::/10 && ip6.dst == {fe80::/10, ff02::/16}';
+
 test('the guard lets in the VPC and those that it is joined with, and nobody else', () => {
   const { sketch, red } = world();
   const all = rows(sketch);
   assert.deepEqual(reach(all, 'red', 4), ['10.1.0.0/16', '10.2.0.0/16']);
-  // Neighbours speak from link-local addresses.
-  assert.deepEqual(reach(all, 'red', 6), ['fd01::/56', 'fd02::/56', 'fe80::/10']);
+  assert.deepEqual(reach(all, 'red', 6), ['fd01::/56', 'fd02::/56']);
   assert.deepEqual(reach(all, 'green', 4), ['10.3.0.0/16']);
-  assert.deepEqual(reach(all, 'green', 6), ['fe80::/10']);
+  assert.deepEqual(reach(all, 'green', 6), []);
   assert.deepEqual(accessLists(sketch, red), [
     'to-lport 1000 drop outport == @pg_vpc_red0000000 && ip',
     'to-lport 1001 allow-stateless outport == @pg_vpc_red0000000 && ' +
-      '(ip4.src == $reach_vpc_red0000000_4 || ip6.src == $reach_vpc_red0000000_6)',
+      `(ip4.src == $reach_vpc_red0000000_4 || ip6.src == $reach_vpc_red0000000_6 || (${near}))`,
   ]);
   const group = all.find(({ table, columns }) => table === 'Port_Group' && columns['name'] === 'pg_vpc_red0000000');
   const port = named(all, 'Logical_Switch_Port', /^port-r1/)[0];
@@ -150,6 +152,7 @@ test('a router lets through to addresses that somebody has, and to no others of 
     [
       [10, 'ip4.dst == {10.1.0.0/16} || ip6.dst == {fd01::/56}', 'drop'],
       [20, 'ip4.dst == $known_vpc_red0000000_4 || ip6.dst == $known_vpc_red0000000_6', 'allow'],
+      [30, 'ip6.src == fe80::/10', 'drop'],
     ].sort(),
   );
   assert.deepEqual(
@@ -166,7 +169,7 @@ test('who has no source check opens the guard of its own VPC, and keeps its own 
   const guard = (name: string, others: string): readonly string[] => [
     `to-lport 1000 ${others} outport == @pg_vpc_${name} && ip`,
     `to-lport 1001 allow-stateless outport == @pg_vpc_${name} && ` +
-      `(ip4.src == $reach_vpc_${name}_4 || ip6.src == $reach_vpc_${name}_6)`,
+      `(ip4.src == $reach_vpc_${name}_4 || ip6.src == $reach_vpc_${name}_6 || (${near}))`,
   ];
   assert.deepEqual(accessLists(sketch, red), guard('red0000000', 'drop'));
   const x = sketch.port(red, 'x', ['10.1.0.9', 'fd01::9'], { sanityCheck: false });
@@ -176,6 +179,8 @@ test('who has no source check opens the guard of its own VPC, and keeps its own 
     `from-lport 1001 allow-stateless inport == "${x}" && (ip4.src == {10.1.0.9} || ip6.src == {fd01::9})`,
     `from-lport 1002 drop inport == "${x}" && arp`,
     `from-lport 1003 allow-stateless inport == "${x}" && arp.spa == {10.1.0.9}`,
+    `from-lport 998 drop inport == "${x}"`,
+    `from-lport 999 allow-stateless inport == "${x}" && ip`,
     ...guard('red0000000', 'allow-stateless'),
   ]);
   assert.deepEqual(
@@ -187,7 +192,7 @@ test('who has no source check opens the guard of its own VPC, and keeps its own 
   );
   assert.deepEqual(accessLists(sketch, blue), guard('blue000000', 'drop'), 'a peer stays closed');
   const { mac } = sketch.spec(red, x);
-  assert.deepEqual(security(sketch, /^port-x0/), [mac, `${mac} 0.0.0.0/0 ::/0`]);
+  assert.deepEqual(security(sketch, /^port-x0/), [mac]);
 });
 
 test('the next hop of a route is sent what is for others; its own sources its access lists check', () => {
@@ -196,7 +201,7 @@ test('the next hop of a route is sent what is for others; its own sources its ac
   const { mac } = sketch.spec(red, portId);
   assert.deepEqual(security(sketch, /^port-x0/), [`${mac} 10.1.0.9 fd01::9`]);
   sketch.route(red, '192.0.2.0/24', { kind: 'interface', portId });
-  assert.deepEqual(security(sketch, /^port-x0/), [mac, `${mac} 0.0.0.0/0 ::/0`]);
+  assert.deepEqual(security(sketch, /^port-x0/), [mac]);
   // Without an address only what joins groups is sent: multicast listener reports, of both versions.
   const joins = 'ip6.src == :: && ip6.dst == ff02::/16 && icmp6.type == {131, 143}';
   assert.deepEqual(
@@ -207,6 +212,7 @@ test('the next hop of a route is sent what is for others; its own sources its ac
         `(ip4.src == {10.1.0.9} || ip6.src == {fd01::9, ${linkLocalOf(mac)}} || (${joins}))`,
       `from-lport 1002 drop inport == "${portId}" && arp`,
       `from-lport 1003 allow-stateless inport == "${portId}" && arp.spa == {10.1.0.9}`,
+      `from-lport 998 drop inport == "${portId}"`,
     ],
   );
 });
@@ -225,6 +231,19 @@ test('interfaces that share a gateway are in one subnet; two route tables in one
   const table = sketch.table(red, 'second');
   sketch.port(red, 'd', ['10.1.0.9'], { table });
   assert.throws(() => segmentsOf(spec()), UnsuitableSpecError);
+});
+
+test('every switch and router has a key of its own in the tunnels, the same each time', () => {
+  const keys = (sketch: Sketch) =>
+    rows(sketch).flatMap(({ columns }) => {
+      const { 'requested-tnl-key': key } = { ...Object(columns['options']), ...Object(columns['other_config']) };
+      return key === undefined ? [] : [Number(key)];
+    });
+  const all = keys(world().sketch);
+  assert.equal(all.length, 6);
+  assert.equal(new Set(all).size, 6);
+  assert.ok(all.every((key) => key >= 1 && key <= 2 ** 23));
+  assert.deepEqual(keys(world().sketch), all);
 });
 
 test('the link-local of a peering port is the EUI-64 of its MAC', () => {

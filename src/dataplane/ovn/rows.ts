@@ -90,6 +90,13 @@ export function peerMac(own: number, other: number): Mac {
 export const peerLinkLocal = (own: number, other: number): Address => linkLocalOf(peerMac(own, other));
 /** The IPv4 address that a VPC's router has on its peerings, out of 169.254.0.0/16. */
 export const routerAddress = (own: number): string => `169.254.${own >> 8}.${own & 255}`;
+/**
+ * OVN's own key for a switch or router in the tunnels. Left to itself it gives the key of one that was deleted to the next
+ * that comes, and a host that missed the deletion still sends there. Drawn from 2^23, so hardly ever of one that was before;
+ * of two that draw the same OVN chooses another for the second.
+ */
+const tunnelKey = 'requested-tnl-key';
+export const tunnelKeyOf = (uuid: string): string => String(1 + (Number.parseInt(uuid.slice(0, 8), 16) & 0x7fffff));
 /** Numbers that a VPC may have. */
 export const mostNumber = 65_534;
 
@@ -160,8 +167,6 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
     ];
     for (const port of segment.interfaces) {
       const known = [port.mac, ...port.addresses.map(({ address }) => address)].join(' ');
-      // With its MAC alone OVN takes every neighbour advertisement for false; and ovn-trace needs the MAC alone.
-      const anything = [port.mac, `${port.mac} 0.0.0.0/0 ::/0`];
       const own = put(
         'Logical_Switch_Port',
         port.id,
@@ -169,7 +174,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
           name: port.id,
           type: '',
           addresses: [known],
-          port_security: isOpen(port, hops) ? anything : [known],
+          port_security: [isOpen(port, hops) ? port.mac : known],
           options: {},
         },
         { [specKey]: JSON.stringify(port) },
@@ -177,7 +182,11 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
       ports.push(own);
       interfacePorts.push(own);
     }
-    put('Logical_Switch', id, { name: `ls-${name}`, ports: ports.sort(byText) });
+    put('Logical_Switch', id, {
+      name: `ls-${name}`,
+      ports: ports.sort(byText),
+      other_config: { [tunnelKey]: tunnelKeyOf(uuid('Logical_Switch', id)) },
+    });
   }
   for (const half of peers) {
     const mirror = remote(half.remoteVpcId)?.halves.find((other) => other.remoteVpcId === vpcId && other.live);
@@ -211,7 +220,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
       ports: routerPorts.sort(byText),
       static_routes: [...routes].sort(byText),
       policies: policies(spec, segments, put),
-      options: {},
+      options: { [tunnelKey]: tunnelKeyOf(uuid('Logical_Router', vpcId)), always_learn_from_arp_request: 'false' },
     },
     { [specKey]: JSON.stringify(router), [numberKey]: String(number) },
   );
@@ -290,6 +299,8 @@ function policies({ vpcId, interfaces }: VpcSpec, segments: readonly Segment[], 
   const policy = (priority: number, match: string, action: string): string =>
     put('Logical_Router_Policy', `${vpcId}|${priority}`, { priority, match, action });
   return [
+    // Link-local sources end at their link: RFC 4291, section 2.5.6.
+    policy(30, 'ip6.src == fe80::/10', 'drop'),
     policy(20, `ip4.dst == $${name}_4 || ip6.dst == $${name}_6`, 'allow'),
     policy(
       10,
