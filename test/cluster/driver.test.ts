@@ -262,6 +262,23 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     assert.deepEqual([network, damage], [sketch.network(), []]);
   },
 
+  'no change waits for a reading of the counters, however long that takes': async (ground) => {
+    const { sketch, red, halves, r1, b1 } = await joined(ground);
+    await ground.counted();
+    const answer = ground.hosts.hold('h2', 'meter');
+    const readings = [ground.driver.counters(), ...Array.from({ length: 100 }, () => ground.driver.counters())];
+    let over = false;
+    const all = Promise.all(readings).finally(() => {
+      over = true;
+    });
+    sketch.route(red, '192.0.2.0/24', { kind: 'black-hole' });
+    await ground.become(sketch.network());
+    assert.equal(over, false, 'control: they are under way');
+    answer();
+    for (const { halves: of } of await all) assert.equal(of.get(halves[0])?.packets, 1);
+    assert.equal(await ground.sendProbe(r1, blue4), b1);
+  },
+
   'a workload is told of new addresses, also when its host was away meanwhile': async (ground) => {
     const { sketch, red, blue, r1, b1 } = await joined(ground);
     sketch.port(blue, 'b1', ['10.2.0.4', 'fd00:2::4'], { secondary: ['10.2.7.7', 'fd00:2::77'] });

@@ -11,6 +11,8 @@ export class LocalHosts implements Hosts {
   readonly #connectedListeners: ((host: string) => void)[] = [];
   readonly #attachmentListeners: ((fact: AttachmentFact) => void)[] = [];
   readonly #detachedListeners: ((portId: PortId) => void)[] = [];
+  /** By host and call: when it may be answered. */
+  readonly #held = new Map<string, Promise<void>>();
   #closed = false;
 
   /** @param agents by the names that OVN has for their hosts; they stay open when this is closed */
@@ -35,6 +37,16 @@ export class LocalHosts implements Hosts {
     for (const listener of this.#connectedListeners) listener(host);
   }
 
+  /** As if a host hung over calls of that name. @returns lets them be answered */
+  hold(host: string, call: 'meter' | 'follow'): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held.set(`${host} ${call}`, promise);
+    return () => {
+      this.#held.delete(`${host} ${call}`);
+      resolve();
+    };
+  }
+
   #agent(host: string): OvsHost {
     const agent = this.#agents.get(host);
     if (agent === undefined || this.#closed || this.#away.has(host)) throw new Error(`${host} is away`);
@@ -47,12 +59,14 @@ export class LocalHosts implements Hosts {
     return this.#agent(host).fence(number);
   }
   async meter(host: string, request: MeterRequest): Promise<HostReading> {
+    await this.#held.get(`${host} meter`);
     return this.#agent(host).meter(request);
   }
   attachments(): readonly (AttachmentFact & { readonly host: string })[] {
     return [...this.#agents].flatMap(([host, agent]) => agent.attachments().map((fact) => ({ ...fact, host })));
   }
   async follow(host: string, spec: InterfaceSpec): Promise<void> {
+    await this.#held.get(`${host} follow`);
     await this.#agent(host).follow(spec);
   }
   async release(host: string, portId: PortId): Promise<void> {

@@ -12,11 +12,9 @@ import type { NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
 import { afterStep } from '../after-step.ts';
 import {
   type AttachmentFact,
-  type Count,
   type Counters,
   type Driver,
   DriverError,
-  type HalfReading,
   type MeterReading,
   type Observed,
   type Owed,
@@ -25,10 +23,12 @@ import {
   type Step,
 } from '../driver.ts';
 import { contentsOf, operationsFor } from './contents.ts';
+import { Counts } from './counts.ts';
 import { Fences } from './fences.ts';
-import type { Hosts } from './hosts.ts';
+import type { Hosts, MeterRequest } from './hosts.ts';
 import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
+import { probeOvn } from './probe.ts';
 import { mostNumber, peerPortOf, rowsOf, type TableName, type WantedRow } from './rows.ts';
 import { UnsuitableSpecError } from './segments.ts';
 import { together, Whereabouts } from './whereabouts.ts';
@@ -87,6 +87,7 @@ export class OvnDriver implements Driver {
   readonly #fences: Fences;
   readonly #whereabouts: Whereabouts;
   readonly #workloads: Workloads;
+  readonly #counts: Counts;
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
   /** The newest state of the network of which this driver knows what hosts have proven. */
@@ -102,6 +103,7 @@ export class OvnDriver implements Driver {
     this.#whereabouts = new Whereabouts(options.hosts, this.#south);
     this.#fences = new Fences(options.hosts, options.fencePatience);
     this.#workloads = new Workloads(options.hosts, options.strayPatience);
+    this.#counts = new Counts({ hosts: options.hosts, request: () => this.#meterRequest() });
     options.hosts.onConnected((host) => {
       void this.#serially(async () => {
         if (this.#north.connected) await this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
@@ -128,8 +130,8 @@ export class OvnDriver implements Driver {
     return (this.#global()?.['external_ids'] as { readonly [key: string]: string } | undefined)?.[key];
   }
 
-  /** Both databases answer, and ours has a generation and an epoch in the one. */
-  async #ready(): Promise<void> {
+  /** Both databases answer, and ours has a generation and an epoch in the one. Enough for who only reads. */
+  async #open(): Promise<void> {
     try {
       await Promise.all([this.#north.whenConnected(databasePatience), this.#south.whenConnected(databasePatience)]);
       if (this.#globalValue(this.#generationKey) === undefined || this.#globalValue(this.#epochKey) === undefined) {
@@ -142,6 +144,10 @@ export class OvnDriver implements Driver {
     } catch (error) {
       throw asDriverError(error);
     }
+  }
+  /** The same, and nothing of what was written before is unproven without being owed. In the queue only. */
+  async #ready(): Promise<void> {
+    await this.#open();
     await this.#inherit();
   }
 
@@ -244,7 +250,8 @@ export class OvnDriver implements Driver {
     const kept = new Set(wanted.map(({ uuid }) => uuid));
     const unwanted = [...touched].flatMap((vpcId) => this.#rowsOf(held, vpcId)).filter(({ uuid }) => !kept.has(uuid));
     // What is in flight to be counted is read before the rules that count it go.
-    if (steps.some(({ step }) => step === 'kill-half' || step === 'remove-half')) await this.#readAll([]);
+    const ending = steps.filter(({ step }) => step === 'kill-half' || step === 'remove-half');
+    if (ending.length > 0) await this.#counts.read([]);
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
     const before = this.#whereabouts.of(held.specs, after.keys());
@@ -356,50 +363,33 @@ export class OvnDriver implements Driver {
     this.#fences.forget(host);
   }
 
-  /** Asks every connected host. A host that fails in between has its counts with the next reading. */
-  async #readAll(booked: readonly string[]): Promise<readonly HalfReading[][]> {
+  #meterRequest(): Omit<MeterRequest, 'booked'> {
     const bindings = this.#whereabouts.bindings();
     const halves = [...this.#hold().specs.values()].flatMap(({ vpcId, halves: own }) =>
       own.map(({ id }): readonly [HalfId, string] => [id, bindings.get(peerPortOf(vpcId, id))?.cookie ?? '']),
     );
-    const epoch = this.#globalValue(this.#epochKey) ?? '';
-    const readings = await Promise.all(
-      [...this.#hosts.connected()].map((host) =>
-        this.#hosts.meter(host, { epoch, halves, booked }).catch(() => ({ running: [], retired: [] })),
-      ),
-    );
-    return [readings.flatMap(({ running }) => running), readings.flatMap(({ retired }) => retired)];
+    return { epoch: this.#globalValue(this.#epochKey) ?? '', halves };
   }
 
-  meter(booked: readonly string[]): Promise<MeterReading> {
-    return this.#serially(async () => {
-      await this.#ready();
-      const [running = [], retired = []] = await this.#readAll(booked);
-      return { running, retired };
-    });
+  async meter(booked: readonly string[]): Promise<MeterReading> {
+    await this.#open();
+    const { running, retired } = await this.#counts.read(booked);
+    return { running, retired };
   }
 
-  counters(): Promise<Counters> {
-    return this.#serially(async () => {
-      await this.#ready();
-      const [running = []] = await this.#readAll([]);
-      const halves = new Map<HalfId, Count>();
-      for (const { halfId, packets, bytes } of running) {
-        const sum = halves.get(halfId) ?? { packets: 0, bytes: 0 };
-        halves.set(halfId, { packets: sum.packets + Number(packets), bytes: sum.bytes + Number(bytes) });
-      }
-      return {
-        epoch: this.#globalValue(this.#epochKey) ?? '',
-        halves,
-        exits: new Map(),
-        unowned: new Map(),
-        fences: { count: this.#fences.count, seconds: this.#fences.seconds },
-      };
-    });
+  async counters(): Promise<Counters> {
+    await this.#open();
+    return {
+      halves: await this.#counts.sums(),
+      epoch: this.#globalValue(this.#epochKey) ?? '',
+      exits: new Map(),
+      unowned: new Map(),
+      fences: { count: this.#fences.count, seconds: this.#fences.seconds },
+    };
   }
 
   async trace(packet: Packet): Promise<Verdict> {
-    await this.#ready();
+    await this.#open();
     const { network } = this.#contents();
     const mtus = new Map(this.#hosts.attachments().map(({ portId, mtu }) => [portId, mtu]));
     const verdict = explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
@@ -423,43 +413,8 @@ export class OvnDriver implements Driver {
     this.#hosts.onDetached(listener);
   }
 
-  async probe(): Promise<readonly ProbeRow[]> {
-    const rows: ProbeRow[] = [];
-    for (const [feature, database] of [
-      ['northbound database', this.#north],
-      ['southbound database', this.#south],
-    ] as const) {
-      await database.whenConnected(databasePatience).catch(() => {});
-      const { connected, problem } = database;
-      const detail = connected ? 'connected to the member that leads' : problem;
-      rows.push({ feature, state: connected ? 'yes' : 'no', required: true, detail });
-    }
-    // It may just be at work on what was written last.
-    const lag = (): number => this.#config() - Number(this.#global()?.['sb_cfg'] ?? 0);
-    for (let tries = 0; tries < 40 && lag() > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
-    const [number, behind] = [this.#config(), lag()];
-    rows.push({
-      feature: 'ovn-northd',
-      state: behind <= 0 ? 'yes' : 'no',
-      required: true,
-      detail: behind <= 0 ? `has compiled configuration ${number}` : `${behind} configurations behind: does it run?`,
-    });
-    const connected = this.#hosts.connected();
-    const proven = new Map(
-      [...this.#south.rows('Chassis_Private').values()].map((row) => [String(row['name']), Number(row['nb_cfg'])]),
-    );
-    const chassis = [...this.#south.rows('Chassis').values()].map((row) => String(row['name'])).sort();
-    for (const name of chassis) {
-      const at = proven.get(name) ?? 0;
-      const agent = connected.has(name);
-      rows.push({
-        feature: `host ${name}`,
-        state: agent && at === number ? 'yes' : agent ? 'unknown' : 'no',
-        required: false,
-        detail: agent ? `its agent is connected; configuration ${at} of ${number}` : 'its agent is not connected',
-      });
-    }
-    return rows;
+  probe(): Promise<readonly ProbeRow[]> {
+    return probeOvn({ north: this.#north, south: this.#south, hosts: this.#hosts });
   }
 
   async close(): Promise<void> {
