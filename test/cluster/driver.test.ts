@@ -265,7 +265,7 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
   'no change waits for a reading of the counters, however long that takes': async (ground) => {
     const { sketch, red, halves, r1, b1 } = await joined(ground);
     await ground.counted();
-    const answer = ground.hosts.hold('h2', 'meter');
+    const held = ground.hosts.hold('h2', 'meter');
     const readings = [ground.driver.counters(), ...Array.from({ length: 100 }, () => ground.driver.counters())];
     let over = false;
     const all = Promise.all(readings).finally(() => {
@@ -274,9 +274,21 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     sketch.route(red, '192.0.2.0/24', { kind: 'black-hole' });
     await ground.become(sketch.network());
     assert.equal(over, false, 'control: they are under way');
-    answer();
+    held.answer();
     for (const { halves: of } of await all) assert.equal(of.get(halves[0])?.packets, 1);
     assert.equal(await ground.sendProbe(r1, blue4), b1);
+  },
+
+  'no disconnect waits for a host that does not tell its counts, and the others lose none': async (ground) => {
+    const { red, halves, r1 } = await joined(ground);
+    await ground.counted();
+    const [concerned, other] = [ground.hosts.hold('h2', 'meter'), ground.hosts.hold('h3', 'meter')];
+    const kill = { make: [], break: [{ step: 'kill-half', vpcId: red, halfId: halves[0] }] } as const;
+    await ground.driver.apply(kill);
+    assert.deepEqual([concerned.asked, other.asked], [1, 0]);
+    assert.equal(await ground.sendProbe(r1, blue4, { awaited: false }), null);
+    for (const { answer } of [concerned, other]) answer();
+    assert.equal((await ground.driver.counters()).halves.get(halves[0])?.packets, 1);
   },
 
   'a workload is told of new addresses, also when its host was away meanwhile': async (ground) => {

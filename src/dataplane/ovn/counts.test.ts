@@ -39,8 +39,9 @@ class AskedHosts {
       this.questions.push({ host, request, answer, refuse: () => reject(new Error('no')) });
     });
   }
-  counts(patience = hour): Counts {
-    return new Counts({ hosts: this, request: () => ({ epoch: this.epoch, halves: this.halves }) }, patience);
+  counts(patience = hour, cutPatience = hour): Counts {
+    const request = () => ({ epoch: this.epoch, halves: this.halves });
+    return new Counts({ hosts: this, request }, patience, cutPatience);
   }
   /** The newest question that a host was asked. */
   async asked(host: string, number = 1): Promise<Question> {
@@ -118,4 +119,20 @@ test('a host that is away keeps its count, until the half goes or the plane begi
   const fourth = counts.sums();
   (await hosts.asked('h1', 4)).answer(1);
   assert.equal(packetsOf(await fourth), 1);
+});
+
+test('before a cut its hosts alone are asked, and it waits for none that does not answer at once', async () => {
+  const hosts = new AskedHosts('h1', 'h2', 'h3');
+  const counts = hosts.counts(hour, 5);
+  await counts.beforeCut(new Set(['h1', 'h2', 'away']));
+  assert.deepEqual(
+    hosts.questions.map(({ host }) => host),
+    ['h1', 'h2'],
+  );
+  // Nor twice for one that hangs; and what it says later counts.
+  await counts.beforeCut(new Set(['h1']));
+  (await hosts.asked('h1')).answer(7);
+  hosts.prompt.set('h1', 8).set('h2', 1).set('h3', 1);
+  (await hosts.asked('h2')).refuse();
+  assert.equal(packetsOf(await counts.sums()), 10);
 });

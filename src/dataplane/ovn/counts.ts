@@ -12,6 +12,8 @@ export interface CountsPlace {
   readonly request: () => Omit<MeterRequest, 'booked'>;
 }
 const defaultPatience = 5_000;
+/** The same, of a change that waits for the reading. */
+const defaultCutPatience = 300;
 /** Between two readings hosts rest, as many times as long as the last one took; at most so many milliseconds. */
 const rests = 4;
 const longestRest = 1_000;
@@ -33,6 +35,7 @@ interface Line {
 export class Counts {
   readonly #place: CountsPlace;
   readonly #patience: number;
+  readonly #cutPatience: number;
   #current: Promise<unknown> = Promise.resolve();
   #next: { readonly booked: Set<string>; readonly reading: Promise<Reading> } | null = null;
   /** Of the hosts that have not answered everything. */
@@ -41,10 +44,14 @@ export class Counts {
   readonly #told = new Map<string, HostReading>();
   #epoch = '';
 
-  /** @param patience milliseconds that a reading waits for a host */
-  constructor(place: CountsPlace, patience = defaultPatience) {
+  /**
+   * @param patience milliseconds that a reading waits for a host
+   * @param cutPatience the same, of a change that waits for the reading
+   */
+  constructor(place: CountsPlace, patience = defaultPatience, cutPatience = defaultCutPatience) {
     this.#place = place;
     this.#patience = patience;
+    this.#cutPatience = cutPatience;
   }
 
   /** Asks every host that is connected. @param booked lives that hosts may forget */
@@ -71,7 +78,7 @@ export class Counts {
   async #round(booked: readonly string[]): Promise<Reading> {
     const request = this.#request(booked);
     const hosts = [...this.#place.hosts.connected()];
-    const answers = await Promise.all(hosts.map((host) => this.#ask(host, request)));
+    const answers = await Promise.all(hosts.map((host) => this.#ask(host, request, this.#patience)));
     const readings = answers.filter((answer) => answer !== null);
     return {
       running: readings.flatMap(({ running }) => running),
@@ -93,6 +100,17 @@ export class Counts {
     return sums;
   }
 
+  /**
+   * Resolves once these hosts have counted what is in flight, before the rules that count it go. What a host that does
+   * not answer at once carries from its last reading to its end is lost to the count.
+   */
+  async beforeCut(hosts: ReadonlySet<string>): Promise<void> {
+    const able = [...hosts.intersection(this.#place.hosts.connected())];
+    if (able.length === 0) return;
+    const request = this.#request([]);
+    await Promise.all(able.map((host) => this.#ask(host, request, this.#cutPatience)));
+  }
+
   #request(booked: readonly string[]): MeterRequest {
     const request = { ...this.#place.request(), booked };
     if (request.epoch !== this.#epoch) this.#told.clear();
@@ -101,9 +119,9 @@ export class Counts {
   }
 
   /** @returns null when it does not answer in time. A host that has let somebody wait for as long already is not asked. */
-  async #ask(host: string, request: MeterRequest): Promise<HostReading | null> {
+  async #ask(host: string, request: MeterRequest, patience: number): Promise<HostReading | null> {
     const line = this.#lines.get(host) ?? { since: performance.now(), last: Promise.resolve(null) };
-    if (performance.now() - line.since > this.#patience) return null;
+    if (performance.now() - line.since > patience) return null;
     let over = false;
     const answer = line.last.then(() => {
       line.since = performance.now();
@@ -117,7 +135,7 @@ export class Counts {
     });
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<null>((resolve) => {
-      timer = setTimeout(resolve, this.#patience, null);
+      timer = setTimeout(resolve, patience, null);
     });
     const told = await Promise.race([answer, late]);
     clearTimeout(timer);

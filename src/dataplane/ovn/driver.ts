@@ -251,7 +251,8 @@ export class OvnDriver implements Driver {
     const unwanted = [...touched].flatMap((vpcId) => this.#rowsOf(held, vpcId)).filter(({ uuid }) => !kept.has(uuid));
     // What is in flight to be counted is read before the rules that count it go.
     const ending = steps.filter(({ step }) => step === 'kill-half' || step === 'remove-half');
-    if (ending.length > 0) await this.#counts.read([]);
+    const counting = this.#whereabouts.of(held.specs, new Set(ending.map(({ vpcId }) => vpcId)));
+    await this.#counts.beforeCut(new Set([...counting.values()].flatMap((hosts) => [...hosts])));
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
     const before = this.#whereabouts.of(held.specs, after.keys());
