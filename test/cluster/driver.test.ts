@@ -309,6 +309,24 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     assert.ok(red.length > 0);
   },
 
+  'no change waits for a host that does not answer what it is told of its workloads': async (ground) => {
+    const { sketch, red, blue, r1, b1 } = await joined(ground);
+    const held = ground.hosts.hold('h2', 'follow');
+    const first = ['10.2.0.4', '10.2.7.7'] as const;
+    sketch.port(blue, 'b1', [first[0]], { secondary: [first[1]] });
+    const changed = ground.become(sketch.network());
+    await ground.until('its host is asked', () => held.asked > 0);
+    sketch.port(blue, 'b1', [first[0]], { secondary: ['10.2.8.8'] });
+    sketch.port(red, 'r1', ['10.1.0.4'], { secondary: ['10.1.8.8'] });
+    await ground.become(sketch.network());
+    assert.match(addressesOf(ground, r1), /10\.1\.8\.8/, 'another host is told at once');
+    assert.doesNotMatch(addressesOf(ground, b1), /10\.2\.[78]/, 'control: it still hangs');
+    await changed;
+    held.answer();
+    await ground.until('the newest is what it is told last', () => /10\.2\.8\.8/.test(addressesOf(ground, b1)));
+    assert.doesNotMatch(addressesOf(ground, b1), /10\.2\.7\.7/);
+  },
+
   'an interface that goes while its host is away loses its workload when the host is back': async (ground) => {
     const { sketch, blue, r1, b1 } = await joined(ground);
     ground.hosts.lose('h2');

@@ -106,7 +106,7 @@ export class OvnDriver implements Driver {
     this.#counts = new Counts({ hosts: options.hosts, request: () => this.#meterRequest() });
     options.hosts.onConnected((host) => {
       void this.#serially(async () => {
-        if (this.#north.connected) await this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
+        if (this.#north.connected) this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
       }).catch(() => {});
     });
   }
@@ -193,7 +193,7 @@ export class OvnDriver implements Driver {
       await this.#ready();
       this.#held = null;
       const { network, damage, foreign } = this.#contents();
-      await this.#workloads.look(interfacesOf(network.vpcs));
+      this.#workloads.look(interfacesOf(network.vpcs));
       return {
         network,
         attachments: this.#attachments(network),
@@ -212,19 +212,22 @@ export class OvnDriver implements Driver {
       .sort((a, b) => (a.portId < b.portId ? -1 : 1));
   }
 
-  apply(plan: Plan): Promise<void> {
-    return this.#serially(async () => {
+  async apply(plan: Plan): Promise<void> {
+    const { told } = await this.#serially(async () => {
       await this.#ready();
       try {
-        await this.#carryOut([...plan.make, ...plan.break]);
+        return await this.#carryOut([...plan.make, ...plan.break]);
       } catch (error) {
         this.#held = null;
         throw asDriverError(error);
       }
     });
+    // The next change need not wait for that.
+    await told;
   }
 
-  async #carryOut(steps: readonly Step[]): Promise<void> {
+  /** @returns told resolves once the workloads were told; not waited for here */
+  async #carryOut(steps: readonly Step[]): Promise<{ readonly told: Promise<void> }> {
     const held = this.#hold();
     const after = new Map<VpcId, VpcSpec | null>();
     let cut = false;
@@ -233,7 +236,7 @@ export class OvnDriver implements Driver {
       cut ||= takesAway(step, before);
       after.set(step.vpcId, afterStep(before ?? empty(step.vpcId), step));
     }
-    if (after.size === 0) return;
+    if (after.size === 0) return { told: Promise.resolve() };
     const touched = this.#touched(held, after);
     const next = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
     for (const [vpcId, spec] of after) {
@@ -261,9 +264,7 @@ export class OvnDriver implements Driver {
     const now = this.#whereabouts.of(next.specs, after.keys());
     await this.#fences.wait(together(before, now), number, cut);
     const touchedOf = (specs: Held['specs']) => interfacesOf([...touched].flatMap((vpcId) => specs.get(vpcId) ?? []));
-    await this.#workloads.changed(touchedOf(held.specs), touchedOf(next.specs), () =>
-      interfacesOf(next.specs.values()),
-    );
+    return { told: this.#workloads.changed(touchedOf(held.specs), touchedOf(next.specs)) };
   }
 
   /** The VPCs of the plan, and those whose rows depend on them. */
