@@ -291,6 +291,25 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     assert.equal((await ground.driver.counters()).halves.get(halves[0])?.packets, 1);
   },
 
+  'an addition that shares the transaction of a disconnect is not owed as one': async (ground) => {
+    const { sketch, red, blue, halves } = await joined(ground);
+    const green = sketch.vpc('green', '10.3.0.0/16');
+    const g1 = sketch.port(green, 'g1', ['10.3.0.4']);
+    await ground.become(sketch.network());
+    await ground.attach(g1, { host: 3 });
+    for (const host of ['h2', 'h3']) ground.hosts.lose(host);
+    sketch.route(green, '192.0.2.0/24', { kind: 'black-hole' });
+    const { make } = await planFor(ground.driver, sketch.network());
+    await ground.driver.apply({ make, break: [{ step: 'kill-half', vpcId: red, halfId: halves[0] }] });
+    const owed = ground.driver.owed().filter(({ vpcId }) => vpcId !== blue);
+    assert.deepEqual(owed, [
+      { vpcId: green, notFencedOn: [], notInstalledOn: ['h3'] },
+      { vpcId: red, notFencedOn: ['h2'], notInstalledOn: [] },
+    ]);
+    for (const host of ['h2', 'h3']) ground.hosts.regain(host);
+    await ground.until('they have caught up', () => ground.driver.owed().length === 0);
+  },
+
   'a workload is told of new addresses, also when its host was away meanwhile': async (ground) => {
     const { sketch, red, blue, r1, b1 } = await joined(ground);
     sketch.port(blue, 'b1', ['10.2.0.4', 'fd00:2::4'], { secondary: ['10.2.7.7', 'fd00:2::77'] });

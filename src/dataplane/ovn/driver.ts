@@ -164,7 +164,7 @@ export class OvnDriver implements Driver {
     const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
     const concerned = this.#whereabouts.of(specs, specs.keys());
     for (const [vpcId, hosts] of concerned) this.#fences.owe([vpcId], number, hosts);
-    await this.#fences.wait(concerned, number, true);
+    await this.#fences.wait(concerned, number, new Set(concerned.keys()));
   }
   #currentGeneration(): number {
     return Number(this.#globalValue(this.#generationKey) ?? 0);
@@ -230,10 +230,10 @@ export class OvnDriver implements Driver {
   async #carryOut(steps: readonly Step[]): Promise<{ readonly told: Promise<void> }> {
     const held = this.#hold();
     const after = new Map<VpcId, VpcSpec | null>();
-    let cut = false;
+    const cut = new Set<VpcId>();
     for (const step of steps) {
       const before = after.has(step.vpcId) ? (after.get(step.vpcId) ?? null) : (held.specs.get(step.vpcId) ?? null);
-      cut ||= takesAway(step, before);
+      for (const vpcId of losersBy(step, before)) cut.add(vpcId);
       after.set(step.vpcId, afterStep(before ?? empty(step.vpcId), step));
     }
     if (after.size === 0) return { told: Promise.resolve() };
@@ -333,7 +333,7 @@ export class OvnDriver implements Driver {
       try {
         const number = await this.#commit(generation, operations);
         const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
-        await this.#fences.wait(this.#whereabouts.of(specs, specs.keys()), number, true);
+        await this.#fences.wait(this.#whereabouts.of(specs, specs.keys()), number, new Set(specs.keys()));
       } catch (error) {
         throw asDriverError(error);
       }
@@ -354,7 +354,7 @@ export class OvnDriver implements Driver {
         owed.map(({ vpcId, notFencedOn, notInstalledOn }) => [vpcId, new Set([...notFencedOn, ...notInstalledOn])]),
       );
       for (const [vpcId, hosts] of concerned) this.#fences.owe([vpcId], number, hosts);
-      await this.#fences.wait(concerned, number, true);
+      await this.#fences.wait(concerned, number, new Set(concerned.keys()));
     });
   }
   onOwedChange(listener: () => void): void {
@@ -451,6 +451,23 @@ export class OvnDriver implements Driver {
       this.#held = null;
     });
   }
+}
+
+/** The VPCs that may lose by a step what was possible before it: of a half both sides. */
+function losersBy(step: Step, before: VpcSpec | null): readonly VpcId[] {
+  if (!takesAway(step, before)) return [];
+  const of = (half: VpcSpec['halves'][number]): boolean => {
+    switch (step.step) {
+      case 'put-half':
+        return half.id === step.half.id;
+      case 'kill-half':
+      case 'remove-half':
+        return half.id === step.halfId;
+      default:
+        return step.step === 'remove-vpc';
+    }
+  };
+  return [step.vpcId, ...(before?.halves ?? []).filter(of).map(({ remoteVpcId }) => remoteVpcId)];
 }
 
 /** Whether a step may end what was possible before it. */
