@@ -324,9 +324,7 @@ export class OvnDriver implements Driver {
       const generation = this.#currentGeneration();
       const { damage, network } = this.#contents();
       const wanted = damage.flatMap((one) => one.wanted ?? []);
-      const unwanted = damage.filter(
-        (one) => one.wanted === null && one.uuid !== '' && !/cannot be read$/.test(one.what),
-      );
+      const unwanted = damage.filter((one) => one.kind === 'unwanted');
       this.#held = null;
       const operations = operationsFor(this.#north, wanted, unwanted);
       if (operations.length === 0) return [];
