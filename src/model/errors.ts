@@ -167,6 +167,12 @@ export const errors = {
     text: 'More than {limit} event streams of this account are open.',
     remedy: 'Close one, or let several readers share one.',
   },
+  'too-many-readings': {
+    http: 429,
+    status: 'RATE_LIMIT',
+    text: 'More than {limit} readings of the counters by this account are under way.',
+    remedy: 'Wait for one to end.',
+  },
   'too-many-traces': {
     http: 429,
     status: 'RATE_LIMIT',

@@ -262,6 +262,54 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     assert.deepEqual([network, damage], [sketch.network(), []]);
   },
 
+  'no change waits for a reading of the counters, however long that takes': async (ground) => {
+    const { sketch, red, halves, r1, b1 } = await joined(ground);
+    await ground.counted();
+    const held = ground.hosts.hold('h2', 'meter');
+    const readings = [ground.driver.counters(), ...Array.from({ length: 100 }, () => ground.driver.counters())];
+    let over = false;
+    const all = Promise.all(readings).finally(() => {
+      over = true;
+    });
+    sketch.route(red, '192.0.2.0/24', { kind: 'black-hole' });
+    await ground.become(sketch.network());
+    assert.equal(over, false, 'control: they are under way');
+    held.answer();
+    for (const { halves: of } of await all) assert.equal(of.get(halves[0])?.packets, 1);
+    assert.equal(await ground.sendProbe(r1, blue4), b1);
+  },
+
+  'no disconnect waits for a host that does not tell its counts, and the others lose none': async (ground) => {
+    const { red, halves, r1 } = await joined(ground);
+    await ground.counted();
+    const [concerned, other] = [ground.hosts.hold('h2', 'meter'), ground.hosts.hold('h3', 'meter')];
+    const kill = { make: [], break: [{ step: 'kill-half', vpcId: red, halfId: halves[0] }] } as const;
+    await ground.driver.apply(kill);
+    assert.deepEqual([concerned.asked, other.asked], [1, 0]);
+    assert.equal(await ground.sendProbe(r1, blue4, { awaited: false }), null);
+    for (const { answer } of [concerned, other]) answer();
+    assert.equal((await ground.driver.counters()).halves.get(halves[0])?.packets, 1);
+  },
+
+  'an addition that shares the transaction of a disconnect is not owed as one': async (ground) => {
+    const { sketch, red, blue, halves } = await joined(ground);
+    const green = sketch.vpc('green', '10.3.0.0/16');
+    const g1 = sketch.port(green, 'g1', ['10.3.0.4']);
+    await ground.become(sketch.network());
+    await ground.attach(g1, { host: 3 });
+    for (const host of ['h2', 'h3']) ground.hosts.lose(host);
+    sketch.route(green, '192.0.2.0/24', { kind: 'black-hole' });
+    const { make } = await planFor(ground.driver, sketch.network());
+    await ground.driver.apply({ make, break: [{ step: 'kill-half', vpcId: red, halfId: halves[0] }] });
+    const owed = ground.driver.owed().filter(({ vpcId }) => vpcId !== blue);
+    assert.deepEqual(owed, [
+      { vpcId: green, notFencedOn: [], notInstalledOn: ['h3'] },
+      { vpcId: red, notFencedOn: ['h2'], notInstalledOn: [] },
+    ]);
+    for (const host of ['h2', 'h3']) ground.hosts.regain(host);
+    await ground.until('they have caught up', () => ground.driver.owed().length === 0);
+  },
+
   'a workload is told of new addresses, also when its host was away meanwhile': async (ground) => {
     const { sketch, red, blue, r1, b1 } = await joined(ground);
     sketch.port(blue, 'b1', ['10.2.0.4', 'fd00:2::4'], { secondary: ['10.2.7.7', 'fd00:2::77'] });
@@ -278,6 +326,24 @@ const cases: { readonly [what: string]: (ground: Ground) => Promise<void> } = {
     await ground.settled();
     assert.equal(await ground.sendProbe(r1, address('10.2.8.8')), b1);
     assert.ok(red.length > 0);
+  },
+
+  'no change waits for a host that does not answer what it is told of its workloads': async (ground) => {
+    const { sketch, red, blue, r1, b1 } = await joined(ground);
+    const held = ground.hosts.hold('h2', 'follow');
+    const first = ['10.2.0.4', '10.2.7.7'] as const;
+    sketch.port(blue, 'b1', [first[0]], { secondary: [first[1]] });
+    const changed = ground.become(sketch.network());
+    await ground.until('its host is asked', () => held.asked > 0);
+    sketch.port(blue, 'b1', [first[0]], { secondary: ['10.2.8.8'] });
+    sketch.port(red, 'r1', ['10.1.0.4'], { secondary: ['10.1.8.8'] });
+    await ground.become(sketch.network());
+    assert.match(addressesOf(ground, r1), /10\.1\.8\.8/, 'another host is told at once');
+    assert.doesNotMatch(addressesOf(ground, b1), /10\.2\.[78]/, 'control: it still hangs');
+    await changed;
+    held.answer();
+    await ground.until('the newest is what it is told last', () => /10\.2\.8\.8/.test(addressesOf(ground, b1)));
+    assert.doesNotMatch(addressesOf(ground, b1), /10\.2\.7\.7/);
   },
 
   'an interface that goes while its host is away loses its workload when the host is back': async (ground) => {

@@ -5,12 +5,23 @@ import type { HostReading, Hosts, MeterRequest } from '../../src/dataplane/ovn/h
 import type { PortId } from '../../src/model/ids.ts';
 import type { InterfaceSpec } from '../../src/model/network-spec.ts';
 
+/** Calls of one name that a host does not answer until it may. */
+interface Held {
+  readonly host: string;
+  readonly call: 'meter' | 'follow';
+  /** How many there were. */
+  asked: number;
+  readonly answered: Promise<void>;
+  readonly answer: () => void;
+}
+
 export class LocalHosts implements Hosts {
   readonly #agents: ReadonlyMap<string, OvsHost>;
   readonly #away = new Set<string>();
   readonly #connectedListeners: ((host: string) => void)[] = [];
   readonly #attachmentListeners: ((fact: AttachmentFact) => void)[] = [];
   readonly #detachedListeners: ((portId: PortId) => void)[] = [];
+  readonly #held = new Set<Held>();
   #closed = false;
 
   /** @param agents by the names that OVN has for their hosts; they stay open when this is closed */
@@ -35,6 +46,22 @@ export class LocalHosts implements Hosts {
     for (const listener of this.#connectedListeners) listener(host);
   }
 
+  /** As if a host hung over calls of that name. */
+  hold(host: string, call: Held['call']): Held {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const held = { host, call, asked: 0, answered: promise, answer: resolve };
+    this.#held.add(held);
+    void promise.then(() => this.#held.delete(held));
+    return held;
+  }
+  async #wait(host: string, call: Held['call']): Promise<void> {
+    for (const held of this.#held) {
+      if (held.host !== host || held.call !== call) continue;
+      held.asked++;
+      await held.answered;
+    }
+  }
+
   #agent(host: string): OvsHost {
     const agent = this.#agents.get(host);
     if (agent === undefined || this.#closed || this.#away.has(host)) throw new Error(`${host} is away`);
@@ -47,12 +74,14 @@ export class LocalHosts implements Hosts {
     return this.#agent(host).fence(number);
   }
   async meter(host: string, request: MeterRequest): Promise<HostReading> {
+    await this.#wait(host, 'meter');
     return this.#agent(host).meter(request);
   }
   attachments(): readonly (AttachmentFact & { readonly host: string })[] {
     return [...this.#agents].flatMap(([host, agent]) => agent.attachments().map((fact) => ({ ...fact, host })));
   }
   async follow(host: string, spec: InterfaceSpec): Promise<void> {
+    await this.#wait(host, 'follow');
     await this.#agent(host).follow(spec);
   }
   async release(host: string, portId: PortId): Promise<void> {

@@ -8,6 +8,7 @@ import { gatewayMac } from '../../model/network-spec.ts';
 import { addressIn } from '../fields.ts';
 import { type Call, type Operation, own, Text, tenantOf, withoutBody } from '../operation.ts';
 import { reject, rejectField } from '../refused.ts';
+import { UnderWay } from '../under-way.ts';
 import { answered, countersOf } from './counters.ts';
 
 const tag = 'networkInterfaces';
@@ -32,24 +33,12 @@ function oneStation(call: Call, subnetId: string, destination: Address): boolean
   return !broadcast && !manyStations.some((range) => containsAddress(range, destination));
 }
 
-/** Traces of one account under way at once: each reads the whole plane, and the same queue carries out disconnects. */
-const mostTraces = 2;
-const underWay = new Map<string, number>();
+/** Each reads the whole plane. */
+const traces = new UnderWay(2, 'too-many-traces');
 
 /** Does a piece of work that reads the plane, unless the account has too much of it under way. @throws Refused */
-export async function limited<T>(call: Call, work: () => Promise<T>): Promise<T> {
-  const { accountId } = tenantOf(call);
-  const now = underWay.get(accountId) ?? 0;
-  if (now >= mostTraces) return reject('too-many-traces', { limit: String(mostTraces) });
-  underWay.set(accountId, now + 1);
-  try {
-    return await work();
-  } finally {
-    const left = (underWay.get(accountId) ?? 1) - 1;
-    if (left === 0) underWay.delete(accountId);
-    else underWay.set(accountId, left);
-  }
-}
+export const limited = <T>(call: Call, work: () => Promise<T>): Promise<T> =>
+  traces.within(tenantOf(call).accountId, work);
 
 async function trace(call: Call): Promise<object> {
   const port = own(call, 'interface', call.params['networkInterfaceId'] ?? '');

@@ -33,8 +33,10 @@ export interface Copy {
 }
 
 export interface Damage {
+  /** A row that is not as it shall be; one that belongs to nothing; what is mended by writing the VPC anew. */
+  readonly kind: 'differs' | 'unwanted' | 'unreadable';
   readonly what: string;
-  /** null: nobody wants this row. */
+  /** Of one that differs: how it shall be. */
   readonly wanted: WantedRow | null;
   readonly table: TableName;
   readonly uuid: string;
@@ -123,7 +125,8 @@ export function contentsOf(installationId: string, copy: Copy): Contents {
 }
 
 /** Of what is only told, and mended by writing the VPC anew. */
-const whole = (table: TableName, uuid: string): Pick<Damage, 'wanted' | 'table' | 'uuid'> => ({
+const whole = (table: TableName, uuid: string): Omit<Damage, 'what'> => ({
+  kind: 'unreadable',
   wanted: null,
   table,
   uuid,
@@ -204,7 +207,7 @@ function differences(
       for (const row of rowsOf({ installationId, spec, numberOf, remote: (vpcId) => specs.get(vpcId) })) {
         wanted.add(row.uuid);
         const there = rows(row.table).get(row.uuid);
-        const at = { table: row.table, uuid: row.uuid, wanted: row };
+        const at = { kind: 'differs', table: row.table, uuid: row.uuid, wanted: row } as const;
         const id = (row.columns['external_ids'] as { readonly [key: string]: string })[idKey];
         if (there === undefined) damage.push({ what: `${row.table} of ${id} is missing`, ...at });
         else {
@@ -223,7 +226,13 @@ function differences(
   for (const table of tableNames) {
     for (const [uuid, row] of rows(table)) {
       if (wanted.has(uuid) || bad.has(mapOf(row)[vpcKey] ?? '')) continue;
-      damage.push({ what: `${nameOf(table, uuid, row)} belongs to nothing`, wanted: null, table, uuid });
+      damage.push({
+        kind: 'unwanted',
+        what: `${nameOf(table, uuid, row)} belongs to nothing`,
+        wanted: null,
+        table,
+        uuid,
+      });
     }
   }
   return damage;

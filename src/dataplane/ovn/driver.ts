@@ -12,11 +12,9 @@ import type { NetworkSpec, VpcSpec } from '../../model/network-spec.ts';
 import { afterStep } from '../after-step.ts';
 import {
   type AttachmentFact,
-  type Count,
   type Counters,
   type Driver,
   DriverError,
-  type HalfReading,
   type MeterReading,
   type Observed,
   type Owed,
@@ -25,10 +23,12 @@ import {
   type Step,
 } from '../driver.ts';
 import { contentsOf, operationsFor } from './contents.ts';
+import { Counts } from './counts.ts';
 import { Fences } from './fences.ts';
-import type { Hosts } from './hosts.ts';
+import type { Hosts, MeterRequest } from './hosts.ts';
 import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
+import { probeOvn } from './probe.ts';
 import { mostNumber, peerPortOf, rowsOf, type TableName, type WantedRow } from './rows.ts';
 import { UnsuitableSpecError } from './segments.ts';
 import { together, Whereabouts } from './whereabouts.ts';
@@ -87,6 +87,7 @@ export class OvnDriver implements Driver {
   readonly #fences: Fences;
   readonly #whereabouts: Whereabouts;
   readonly #workloads: Workloads;
+  readonly #counts: Counts;
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
   /** The newest state of the network of which this driver knows what hosts have proven. */
@@ -102,9 +103,10 @@ export class OvnDriver implements Driver {
     this.#whereabouts = new Whereabouts(options.hosts, this.#south);
     this.#fences = new Fences(options.hosts, options.fencePatience);
     this.#workloads = new Workloads(options.hosts, options.strayPatience);
+    this.#counts = new Counts({ hosts: options.hosts, request: () => this.#meterRequest() });
     options.hosts.onConnected((host) => {
       void this.#serially(async () => {
-        if (this.#north.connected) await this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
+        if (this.#north.connected) this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
       }).catch(() => {});
     });
   }
@@ -128,8 +130,8 @@ export class OvnDriver implements Driver {
     return (this.#global()?.['external_ids'] as { readonly [key: string]: string } | undefined)?.[key];
   }
 
-  /** Both databases answer, and ours has a generation and an epoch in the one. */
-  async #ready(): Promise<void> {
+  /** Both databases answer, and ours has a generation and an epoch in the one. Enough for who only reads. */
+  async #open(): Promise<void> {
     try {
       await Promise.all([this.#north.whenConnected(databasePatience), this.#south.whenConnected(databasePatience)]);
       if (this.#globalValue(this.#generationKey) === undefined || this.#globalValue(this.#epochKey) === undefined) {
@@ -142,6 +144,10 @@ export class OvnDriver implements Driver {
     } catch (error) {
       throw asDriverError(error);
     }
+  }
+  /** The same, and nothing of what was written before is unproven without being owed. In the queue only. */
+  async #ready(): Promise<void> {
+    await this.#open();
     await this.#inherit();
   }
 
@@ -158,7 +164,7 @@ export class OvnDriver implements Driver {
     const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
     const concerned = this.#whereabouts.of(specs, specs.keys());
     for (const [vpcId, hosts] of concerned) this.#fences.owe([vpcId], number, hosts);
-    await this.#fences.wait(concerned, number, true);
+    await this.#fences.wait(concerned, number, new Set(concerned.keys()));
   }
   #currentGeneration(): number {
     return Number(this.#globalValue(this.#generationKey) ?? 0);
@@ -187,7 +193,7 @@ export class OvnDriver implements Driver {
       await this.#ready();
       this.#held = null;
       const { network, damage, foreign } = this.#contents();
-      await this.#workloads.look(interfacesOf(network.vpcs));
+      this.#workloads.look(interfacesOf(network.vpcs));
       return {
         network,
         attachments: this.#attachments(network),
@@ -206,28 +212,31 @@ export class OvnDriver implements Driver {
       .sort((a, b) => (a.portId < b.portId ? -1 : 1));
   }
 
-  apply(plan: Plan): Promise<void> {
-    return this.#serially(async () => {
+  async apply(plan: Plan): Promise<void> {
+    const { told } = await this.#serially(async () => {
       await this.#ready();
       try {
-        await this.#carryOut([...plan.make, ...plan.break]);
+        return await this.#carryOut([...plan.make, ...plan.break]);
       } catch (error) {
         this.#held = null;
         throw asDriverError(error);
       }
     });
+    // The next change need not wait for that.
+    await told;
   }
 
-  async #carryOut(steps: readonly Step[]): Promise<void> {
+  /** @returns told resolves once the workloads were told; not waited for here */
+  async #carryOut(steps: readonly Step[]): Promise<{ readonly told: Promise<void> }> {
     const held = this.#hold();
     const after = new Map<VpcId, VpcSpec | null>();
-    let cut = false;
+    const cut = new Set<VpcId>();
     for (const step of steps) {
       const before = after.has(step.vpcId) ? (after.get(step.vpcId) ?? null) : (held.specs.get(step.vpcId) ?? null);
-      cut ||= takesAway(step, before);
+      for (const vpcId of losersBy(step, before)) cut.add(vpcId);
       after.set(step.vpcId, afterStep(before ?? empty(step.vpcId), step));
     }
-    if (after.size === 0) return;
+    if (after.size === 0) return { told: Promise.resolve() };
     const touched = this.#touched(held, after);
     const next = { specs: new Map(held.specs), numbers: new Map(held.numbers) };
     for (const [vpcId, spec] of after) {
@@ -244,7 +253,9 @@ export class OvnDriver implements Driver {
     const kept = new Set(wanted.map(({ uuid }) => uuid));
     const unwanted = [...touched].flatMap((vpcId) => this.#rowsOf(held, vpcId)).filter(({ uuid }) => !kept.has(uuid));
     // What is in flight to be counted is read before the rules that count it go.
-    if (steps.some(({ step }) => step === 'kill-half' || step === 'remove-half')) await this.#readAll([]);
+    const ending = steps.filter(({ step }) => step === 'kill-half' || step === 'remove-half');
+    const counting = this.#whereabouts.of(held.specs, new Set(ending.map(({ vpcId }) => vpcId)));
+    await this.#counts.beforeCut(new Set([...counting.values()].flatMap((hosts) => [...hosts])));
     const operations = operationsFor(this.#north, wanted, unwanted);
     // Of what goes, nothing will be known afterwards.
     const before = this.#whereabouts.of(held.specs, after.keys());
@@ -253,9 +264,7 @@ export class OvnDriver implements Driver {
     const now = this.#whereabouts.of(next.specs, after.keys());
     await this.#fences.wait(together(before, now), number, cut);
     const touchedOf = (specs: Held['specs']) => interfacesOf([...touched].flatMap((vpcId) => specs.get(vpcId) ?? []));
-    await this.#workloads.changed(touchedOf(held.specs), touchedOf(next.specs), () =>
-      interfacesOf(next.specs.values()),
-    );
+    return { told: this.#workloads.changed(touchedOf(held.specs), touchedOf(next.specs)) };
   }
 
   /** The VPCs of the plan, and those whose rows depend on them. */
@@ -315,16 +324,14 @@ export class OvnDriver implements Driver {
       const generation = this.#currentGeneration();
       const { damage, network } = this.#contents();
       const wanted = damage.flatMap((one) => one.wanted ?? []);
-      const unwanted = damage.filter(
-        (one) => one.wanted === null && one.uuid !== '' && !/cannot be read$/.test(one.what),
-      );
+      const unwanted = damage.filter((one) => one.kind === 'unwanted');
       this.#held = null;
       const operations = operationsFor(this.#north, wanted, unwanted);
       if (operations.length === 0) return [];
       try {
         const number = await this.#commit(generation, operations);
         const specs = new Map(network.vpcs.map((spec) => [spec.vpcId, spec]));
-        await this.#fences.wait(this.#whereabouts.of(specs, specs.keys()), number, true);
+        await this.#fences.wait(this.#whereabouts.of(specs, specs.keys()), number, new Set(specs.keys()));
       } catch (error) {
         throw asDriverError(error);
       }
@@ -345,7 +352,7 @@ export class OvnDriver implements Driver {
         owed.map(({ vpcId, notFencedOn, notInstalledOn }) => [vpcId, new Set([...notFencedOn, ...notInstalledOn])]),
       );
       for (const [vpcId, hosts] of concerned) this.#fences.owe([vpcId], number, hosts);
-      await this.#fences.wait(concerned, number, true);
+      await this.#fences.wait(concerned, number, new Set(concerned.keys()));
     });
   }
   onOwedChange(listener: () => void): void {
@@ -356,50 +363,33 @@ export class OvnDriver implements Driver {
     this.#fences.forget(host);
   }
 
-  /** Asks every connected host. A host that fails in between has its counts with the next reading. */
-  async #readAll(booked: readonly string[]): Promise<readonly HalfReading[][]> {
+  #meterRequest(): Omit<MeterRequest, 'booked'> {
     const bindings = this.#whereabouts.bindings();
     const halves = [...this.#hold().specs.values()].flatMap(({ vpcId, halves: own }) =>
       own.map(({ id }): readonly [HalfId, string] => [id, bindings.get(peerPortOf(vpcId, id))?.cookie ?? '']),
     );
-    const epoch = this.#globalValue(this.#epochKey) ?? '';
-    const readings = await Promise.all(
-      [...this.#hosts.connected()].map((host) =>
-        this.#hosts.meter(host, { epoch, halves, booked }).catch(() => ({ running: [], retired: [] })),
-      ),
-    );
-    return [readings.flatMap(({ running }) => running), readings.flatMap(({ retired }) => retired)];
+    return { epoch: this.#globalValue(this.#epochKey) ?? '', halves };
   }
 
-  meter(booked: readonly string[]): Promise<MeterReading> {
-    return this.#serially(async () => {
-      await this.#ready();
-      const [running = [], retired = []] = await this.#readAll(booked);
-      return { running, retired };
-    });
+  async meter(booked: readonly string[]): Promise<MeterReading> {
+    await this.#open();
+    const { running, retired } = await this.#counts.read(booked);
+    return { running, retired };
   }
 
-  counters(): Promise<Counters> {
-    return this.#serially(async () => {
-      await this.#ready();
-      const [running = []] = await this.#readAll([]);
-      const halves = new Map<HalfId, Count>();
-      for (const { halfId, packets, bytes } of running) {
-        const sum = halves.get(halfId) ?? { packets: 0, bytes: 0 };
-        halves.set(halfId, { packets: sum.packets + Number(packets), bytes: sum.bytes + Number(bytes) });
-      }
-      return {
-        epoch: this.#globalValue(this.#epochKey) ?? '',
-        halves,
-        exits: new Map(),
-        unowned: new Map(),
-        fences: { count: this.#fences.count, seconds: this.#fences.seconds },
-      };
-    });
+  async counters(): Promise<Counters> {
+    await this.#open();
+    return {
+      halves: await this.#counts.sums(),
+      epoch: this.#globalValue(this.#epochKey) ?? '',
+      exits: new Map(),
+      unowned: new Map(),
+      fences: { count: this.#fences.count, seconds: this.#fences.seconds },
+    };
   }
 
   async trace(packet: Packet): Promise<Verdict> {
-    await this.#ready();
+    await this.#open();
     const { network } = this.#contents();
     const mtus = new Map(this.#hosts.attachments().map(({ portId, mtu }) => [portId, mtu]));
     const verdict = explain(new PlaneView(asCarried(network)), (portId) => mtus.get(portId) ?? null, packet);
@@ -423,43 +413,8 @@ export class OvnDriver implements Driver {
     this.#hosts.onDetached(listener);
   }
 
-  async probe(): Promise<readonly ProbeRow[]> {
-    const rows: ProbeRow[] = [];
-    for (const [feature, database] of [
-      ['northbound database', this.#north],
-      ['southbound database', this.#south],
-    ] as const) {
-      await database.whenConnected(databasePatience).catch(() => {});
-      const { connected, problem } = database;
-      const detail = connected ? 'connected to the member that leads' : problem;
-      rows.push({ feature, state: connected ? 'yes' : 'no', required: true, detail });
-    }
-    // It may just be at work on what was written last.
-    const lag = (): number => this.#config() - Number(this.#global()?.['sb_cfg'] ?? 0);
-    for (let tries = 0; tries < 40 && lag() > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
-    const [number, behind] = [this.#config(), lag()];
-    rows.push({
-      feature: 'ovn-northd',
-      state: behind <= 0 ? 'yes' : 'no',
-      required: true,
-      detail: behind <= 0 ? `has compiled configuration ${number}` : `${behind} configurations behind: does it run?`,
-    });
-    const connected = this.#hosts.connected();
-    const proven = new Map(
-      [...this.#south.rows('Chassis_Private').values()].map((row) => [String(row['name']), Number(row['nb_cfg'])]),
-    );
-    const chassis = [...this.#south.rows('Chassis').values()].map((row) => String(row['name'])).sort();
-    for (const name of chassis) {
-      const at = proven.get(name) ?? 0;
-      const agent = connected.has(name);
-      rows.push({
-        feature: `host ${name}`,
-        state: agent && at === number ? 'yes' : agent ? 'unknown' : 'no',
-        required: false,
-        detail: agent ? `its agent is connected; configuration ${at} of ${number}` : 'its agent is not connected',
-      });
-    }
-    return rows;
+  probe(): Promise<readonly ProbeRow[]> {
+    return probeOvn({ north: this.#north, south: this.#south, hosts: this.#hosts });
   }
 
   async close(): Promise<void> {
@@ -494,6 +449,23 @@ export class OvnDriver implements Driver {
       this.#held = null;
     });
   }
+}
+
+/** The VPCs that may lose by a step what was possible before it: of a half both sides. */
+function losersBy(step: Step, before: VpcSpec | null): readonly VpcId[] {
+  if (!takesAway(step, before)) return [];
+  const of = (half: VpcSpec['halves'][number]): boolean => {
+    switch (step.step) {
+      case 'put-half':
+        return half.id === step.half.id;
+      case 'kill-half':
+      case 'remove-half':
+        return half.id === step.halfId;
+      default:
+        return step.step === 'remove-vpc';
+    }
+  };
+  return [step.vpcId, ...(before?.halves ?? []).filter(of).map(({ remoteVpcId }) => remoteVpcId)];
 }
 
 /** Whether a step may end what was possible before it. */

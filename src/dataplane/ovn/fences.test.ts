@@ -6,6 +6,7 @@ import { Fences } from './fences.ts';
 const red = 'vpc-red0000000' as VpcId;
 const blue = 'vpc-blue000000' as VpcId;
 const hour = 3_600_000;
+const none: ReadonlySet<VpcId> = new Set();
 
 interface Question {
   readonly host: string;
@@ -72,7 +73,7 @@ const concern = (vpcIds: readonly VpcId[], hosts: ReadonlySet<string>) =>
 test('a change is over when each of its hosts has proven it, and no other is asked', async (t) => {
   const hosts = new AskedHosts('h1', 'h2', 'h3');
   const fences = make(t, hosts);
-  const over = fences.wait(concern([red], set('h1', 'h2')), 7, true);
+  const over = fences.wait(concern([red], set('h1', 'h2')), 7, new Set([red]));
   assert.deepEqual(
     hosts.questions.map(({ host, number }) => [host, number]),
     [
@@ -92,17 +93,17 @@ test('a change is over when each of its hosts has proven it, and no other is ask
 test('what is proven is not asked again, whatever kind of change it was', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const added = fences.wait(concern([red], set('h1')), 3, false);
+  const added = fences.wait(concern([red], set('h1')), 3, none);
   hosts.asked('h1').answer(9);
   await added;
-  await fences.wait(concern([red], set('h1')), 9, true);
+  await fences.wait(concern([red], set('h1')), 9, new Set([red]));
   assert.equal(hosts.questions.length, 1);
 });
 
 test('many changes meanwhile cost one more question', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const all = [1, 2, 3, 4, 5].map((number) => fences.wait(concern([red], set('h1')), number, true));
+  const all = [1, 2, 3, 4, 5].map((number) => fences.wait(concern([red], set('h1')), number, new Set([red])));
   hosts.asked('h1').answer(1);
   await turns();
   assert.deepEqual(
@@ -118,7 +119,7 @@ test('a host that is away is named, asked when it is back, and named no more whe
   const fences = make(t, hosts);
   let told = 0;
   fences.onOwedChange(() => told++);
-  const over = fences.wait(concern([red, blue], set('h1', 'h3')), 4, true);
+  const over = fences.wait(concern([red, blue], set('h1', 'h3')), 4, new Set([red, blue]));
   hosts.asked('h1').answer();
   await over;
   assert.deepEqual(fences.owed(), [
@@ -137,10 +138,10 @@ test('a host that is away is named, asked when it is back, and named no more whe
 test('a debt is paid by the number it was made with, also when newer ones follow', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  await fences.wait(concern([red], set('h3')), 4, true);
-  await fences.wait(concern([blue], set('h3')), 6, true);
+  await fences.wait(concern([red], set('h3')), 4, new Set([red]));
+  await fences.wait(concern([blue], set('h3')), 6, new Set([blue]));
   // A later change of red concerns other hosts only: h3 still owes the earlier one, and no more.
-  const later = fences.wait(concern([red], set('h1')), 8, true);
+  const later = fences.wait(concern([red], set('h1')), 8, new Set([red]));
   hosts.asked('h1').answer();
   await later;
   hosts.connect('h3');
@@ -155,23 +156,23 @@ test('a debt is paid by the number it was made with, also when newer ones follow
 test('what was only added is owed as not installed, and not twice', async (t) => {
   const hosts = new AskedHosts();
   const fences = make(t, hosts);
-  await fences.wait(concern([red], set('h3')), 4, false);
+  await fences.wait(concern([red], set('h3')), 4, none);
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: [], notInstalledOn: ['h3'] }]);
-  await fences.wait(concern([red], set('h3')), 5, true);
+  await fences.wait(concern([red], set('h3')), 5, new Set([red]));
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
 });
 
 test('a host that was late holds no further reply until it has proven what it was late with', async (t) => {
   const hosts = new AskedHosts();
   const fences = make(t, hosts);
-  await fences.wait(concern([red], set('h3')), 4, true);
+  await fences.wait(concern([red], set('h3')), 4, new Set([red]));
   hosts.connect('h3');
   // It is connected now and does not answer: patience is an hour, and nobody has it.
-  await fences.wait(concern([red], set('h3')), 5, true);
-  await fences.wait(concern([blue], set('h3')), 6, false);
+  await fences.wait(concern([red], set('h3')), 5, new Set([red]));
+  await fences.wait(concern([blue], set('h3')), 6, none);
   hosts.asked('h3').answer(4);
   await turns();
-  const over = fences.wait(concern([blue], set('h3')), 7, true);
+  const over = fences.wait(concern([blue], set('h3')), 7, new Set([blue]));
   assert.equal(await isDone(over), false, 'it is waited for again');
   hosts.asked('h3').answer(7);
   await turns();
@@ -182,8 +183,8 @@ test('a host that was late holds no further reply until it has proven what it wa
 test('an away host does not shorten the patience with the others', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  await fences.wait(concern([red], set('h3')), 4, true);
-  const over = fences.wait(concern([red], set('h1', 'h3')), 5, true);
+  await fences.wait(concern([red], set('h3')), 4, new Set([red]));
+  const over = fences.wait(concern([red], set('h1', 'h3')), 5, new Set([red]));
   assert.equal(await isDone(over), false);
   hosts.asked('h1').answer();
   await over;
@@ -193,7 +194,7 @@ test('an away host does not shorten the patience with the others', async (t) => 
 test('a host that does not answer in time is named although it is connected', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts, 20);
-  await fences.wait(concern([red], set('h1')), 4, true);
+  await fences.wait(concern([red], set('h1')), 4, new Set([red]));
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h1'], notInstalledOn: [] }]);
   hosts.asked('h1').answer();
   await turns();
@@ -203,7 +204,7 @@ test('a host that does not answer in time is named although it is connected', as
 test('a host that refuses is asked again', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait(concern([red], set('h1')), 4, true);
+  const over = fences.wait(concern([red], set('h1')), 4, new Set([red]));
   hosts.asked('h1').refuse();
   while (hosts.questions.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
   hosts.asked('h1').answer();
@@ -213,7 +214,7 @@ test('a host that refuses is asked again', async (t) => {
 test('a question that the lost connection swallowed is put again, and a late answer to it still counts', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait(concern([red], set('h1')), 4, true);
+  const over = fences.wait(concern([red], set('h1')), 4, new Set([red]));
   const swallowed = hosts.asked('h1');
   hosts.up.delete('h1');
   hosts.connect('h1');
@@ -257,13 +258,13 @@ test('a debt is not lessened by an older change that is given up after it', asyn
 test('a host that is removed owes nothing, and who waits for it is released', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  await fences.wait(concern([red], set('h3')), 4, true);
+  await fences.wait(concern([red], set('h3')), 4, new Set([red]));
   let told = 0;
   fences.onOwedChange(() => told++);
   fences.forget('h3');
   assert.deepEqual(fences.owed(), []);
   assert.equal(told, 1);
-  const over = fences.wait(concern([red], set('h1')), 5, true);
+  const over = fences.wait(concern([red], set('h1')), 5, new Set([red]));
   assert.equal(await isDone(over), false);
   fences.forget('h1');
   await over;
@@ -278,12 +279,12 @@ test('a host that was removed is not asked for what comes after, whatever is sti
   const fences = make(t, hosts);
   fences.forget('h3');
   fences.owe([blue], 4, set('h3'));
-  const over = fences.wait(concern([red], set('h1', 'h3')), 5, true);
+  const over = fences.wait(concern([red], set('h1', 'h3')), 5, new Set([red]));
   hosts.asked('h1').answer();
   await over;
   assert.deepEqual(fences.owed(), []);
   hosts.connect('h3');
-  const again = fences.wait(concern([red], set('h3')), 6, true);
+  const again = fences.wait(concern([red], set('h3')), 6, new Set([red]));
   assert.equal(await isDone(again), false, 'the control: another machine of that name counts');
   assert.equal(hosts.asked('h3').number, 6);
   hosts.asked('h3').answer();
@@ -323,7 +324,7 @@ test('what a host has proven already an earlier process did not leave open there
 test('closing releases who waits, and tells what is owed', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait(concern([red], set('h1')), 5, true);
+  const over = fences.wait(concern([red], set('h1')), 5, new Set([red]));
   fences.close();
   await over;
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h1'], notInstalledOn: [] }]);
@@ -338,9 +339,19 @@ test('of changes that shared a transaction each VPC is told of its own hosts', a
       [blue, set('h2')],
     ]),
     5,
-    true,
+    new Set([red, blue]),
   );
   for (const host of ['h1', 'h2']) hosts.asked(host).answer();
   await over;
   assert.deepEqual(fences.owed(), [{ vpcId: red, notFencedOn: ['h3'], notInstalledOn: [] }]);
+});
+
+test('of changes that shared a transaction only the VPC that lost something is not fenced', async (t) => {
+  const hosts = new AskedHosts();
+  const fences = make(t, hosts);
+  await fences.wait(concern([red, blue], set('h3')), 5, new Set([blue]));
+  assert.deepEqual(fences.owed(), [
+    { vpcId: blue, notFencedOn: ['h3'], notInstalledOn: [] },
+    { vpcId: red, notFencedOn: [], notInstalledOn: ['h3'] },
+  ]);
 });

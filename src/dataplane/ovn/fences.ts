@@ -102,7 +102,7 @@ export class Fences {
     if (hosts.size > 0) this.#tell();
   }
 
-  #record(state: HostState, vpcIds: readonly VpcId[], number: number, kind: Kind): void {
+  #record(state: HostState, vpcIds: Iterable<VpcId>, number: number, kind: Kind): void {
     const debts = state.debts[kind];
     for (const vpcId of vpcIds) debts.set(vpcId, Math.max(number, debts.get(vpcId) ?? 0));
   }
@@ -119,12 +119,15 @@ export class Fences {
    * Resolves when the hosts have proven it, or patience is at its end; then `owed` names those that have not.
    * @param concerned of each VPC the hosts that must
    * @param number the configuration (`nb_cfg`)
-   * @param cut whether it takes something away
+   * @param cut the VPCs from which it takes something away
    */
-  async wait(concerned: ReadonlyMap<VpcId, ReadonlySet<string>>, number: number, cut: boolean): Promise<void> {
+  async wait(
+    concerned: ReadonlyMap<VpcId, ReadonlySet<string>>,
+    number: number,
+    cut: ReadonlySet<VpcId>,
+  ): Promise<void> {
     const began = performance.now();
     const hosts = new Set([...concerned.values()].flatMap((of) => [...of.difference(this.#removed)]));
-    const kind = cut ? 'cut' : 'add';
     this.#aim(number, hosts);
     // A host that is removed meanwhile has no state any more, and owes nothing.
     const missing = (): readonly (readonly [string, HostState])[] =>
@@ -145,8 +148,9 @@ export class Fences {
     const still = missing();
     for (const [host, state] of still) {
       // Of those alone that have something there: whose changes shared the transaction is nobody's business.
-      const vpcs = [...concerned].filter(([, of]) => of.has(host)).map(([vpcId]) => vpcId);
-      this.#record(state, vpcs, number, kind);
+      const vpcs = new Set([...concerned].filter(([, of]) => of.has(host)).map(([vpcId]) => vpcId));
+      this.#record(state, vpcs.intersection(cut), number, 'cut');
+      this.#record(state, vpcs.difference(cut), number, 'add');
       // The first number that it failed at stands: else one that follows slowly would be late for ever.
       if (!isLate(state)) state.late = number;
     }
