@@ -1,6 +1,6 @@
 /** Whose Open vSwitch this is already: another OVN's, another installation's of Isthmus. Looks, and changes nothing. */
 import { ownerKey } from '../dataplane/ovn/rows.ts';
-import { externalIds, list } from './local-ovsdb.ts';
+import { externalIds, list, type PrintedRow } from './local-ovsdb.ts';
 
 /** What tells our own from another's. */
 export interface Own {
@@ -18,14 +18,23 @@ const mostNamed = 4;
 const named = (names: readonly string[]): string =>
   names.slice(0, mostNamed).join(', ') + (names.length > mostNamed ? ` and ${names.length - mostNamed} more` : '');
 
+/** What Open vSwitch's own database says of who uses it. */
+export interface Found {
+  readonly host: PrintedRow | undefined;
+  readonly bridges: readonly PrintedRow[];
+  readonly interfaces: readonly PrintedRow[];
+}
+
 /** @returns a line for each thing that is another's */
 export async function foreignClaims(runDirectory: string, own: Own): Promise<readonly string[]> {
-  const [row] = await list(runDirectory, 'Open_vSwitch', ['external_ids']);
-  const [lines, bridges, interfaces] = [
-    ofOvn(externalIds(row), own),
-    await list(runDirectory, 'Bridge', ['name', 'external_ids']),
-    await list(runDirectory, 'Interface', ['name', 'external_ids']),
-  ];
+  const [host] = await list(runDirectory, 'Open_vSwitch', ['external_ids']);
+  const bridges = await list(runDirectory, 'Bridge', ['name', 'external_ids']);
+  const interfaces = await list(runDirectory, 'Interface', ['name', 'external_ids']);
+  return claimsIn({ host, bridges, interfaces }, own);
+}
+
+/** The same, of what was found. Pure. */
+export function claimsIn({ host, bridges, interfaces }: Found, own: Own): readonly string[] {
   const owned = new Map<string, string[]>();
   for (const [kind, rows] of [
     ['bridge', bridges],
@@ -38,7 +47,7 @@ export async function foreignClaims(runDirectory: string, own: Own): Promise<rea
     }
   }
   const ofIsthmus = [...owned].map(([owner, names]) => `Isthmus installation ${owner} has ${named(names)}`);
-  return [...lines, ...ofIsthmus];
+  return [...ofOvn(externalIds(host), own), ...ofIsthmus];
 }
 
 function ofOvn(ids: ReadonlyMap<string, string>, own: Own): readonly string[] {
