@@ -10,6 +10,8 @@ import { Compile } from 'typebox/compile';
 export const gatewayName = 'gateway.isthmus.internal';
 /** Before the installation's id, in the subject of that certificate. */
 export const gatewaySubject = 'Isthmus ';
+/** A host has a few thousand at most; one that tells of more is not believed. */
+export const mostWorkloads = 16_384;
 
 const text = (maxLength: number) => Type.String({ maxLength });
 const closed = <P extends Record<string, TSchema>>(properties: P) =>
@@ -83,7 +85,7 @@ export const regionCalls = {
   },
   /** The first call of a connection: all that is attached. */
   hello: {
-    params: closed({ attachments: Type.Array(fact, { maxItems: 1 << 16 }) }),
+    params: closed({ attachments: Type.Array(fact, { maxItems: mostWorkloads }) }),
     result: closed({ installationId: text(16) }),
   },
   /** Something came, changed, or (null) went. */
