@@ -12,6 +12,9 @@ export interface Difference {
   readonly over: readonly string[];
 }
 
+/** What the books can hold. A count beyond that is nothing that was counted, and stands still there. */
+const most = 2n ** 63n - 1n;
+const held = (count: bigint): bigint => (count > most ? most : count);
 const nothing: Traffic = { packets: 0n, bytes: 0n };
 
 /** @param booked by life */
@@ -22,7 +25,8 @@ export function difference(booked: ReadonlyMap<string, BookedCount>, reading: Me
   return { bookings, over: [...booked.keys()].filter((life) => !lives.has(life)) };
 }
 
-function bookingOf({ halfId, life, packets, bytes }: HalfReading, before: Traffic): Booking | null {
+function bookingOf({ halfId, life, ...told }: HalfReading, before: Traffic): Booking | null {
+  const [packets, bytes] = [held(told.packets), held(told.bytes)];
   if (packets === before.packets && bytes === before.bytes) return null;
   // A count never goes back by itself: other hands set it to zero, and what it shows now came after that.
   const { packets: from, bytes: fromBytes } = packets < before.packets || bytes < before.bytes ? nothing : before;

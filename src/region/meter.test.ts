@@ -238,3 +238,20 @@ test('hours are folded away after the retention, with the first reading of an ho
   assert.deepEqual([booked(store).hours[0], booked(store).total[0]], [0n, 1n]);
   store.close();
 });
+
+test('a count beyond what the books can hold stops no other half, then or later', async () => {
+  const { plane, store } = ground();
+  const { read } = plane;
+  for (const lie of [2n ** 63n - 1n, 10n ** 24n, null]) {
+    plane.send(halves[2], 7n);
+    plane.read = async (settled) => {
+      const { running, retired } = await read(settled);
+      const invented = lie === null ? [] : [{ halfId: halves[0], life: `lie-${lie}`, packets: lie, bytes: lie }];
+      return { retired, running: [...invented, ...running] };
+    };
+    await new Meter({ books: store.usage, read: plane.read, clock: () => 0, period: 0 }).book();
+  }
+  assert.deepEqual(booked(store).total, [2n ** 63n - 1n, 0n, 21n]);
+  assert.equal(store.usage.sums(all).length, 3);
+  store.close();
+});

@@ -9,6 +9,10 @@ import type { BookedCount, BookedHalf, BookedHour, Booking, Traffic, UsageBooks,
 
 /** Halves of one account that are kept after they are gone; the oldest beyond are forgotten, so that the books end. */
 const mostGone = 10_000;
+/** The greatest sum that is kept: one that would be greater stays there. */
+const most = 2n ** 63n - 1n;
+/** That column with a number added, which is a parameter. */
+const plus = (column: string, number: string): string => `${column} + least(${number}::bigint, ${most} - ${column})`;
 const sums = ['sent_packets', 'sent_bytes', 'received_packets', 'received_bytes'] as const;
 
 export interface PostgresBookStore {
@@ -97,14 +101,15 @@ export class PostgresUsageBooks implements UsageBooks {
     { packets, bytes }: Traffic,
   ): Promise<void> {
     const [p, b] = [`${direction}_packets`, `${direction}_bytes`];
-    await client.query(`update usage_half set ${p} = ${p} + $2, ${b} = ${b} + $3 where half = $1`, [
+    await client.query(`update usage_half set ${p} = ${plus(p, '$2')}, ${b} = ${plus(b, '$3')} where half = $1`, [
       half,
       packets,
       bytes,
     ]);
     await client.query(
       `insert into usage_hour (half, hour, ${p}, ${b}) values ($1, $4, $2, $3)
-       on conflict (half, hour) do update set ${p} = usage_hour.${p} + $2, ${b} = usage_hour.${b} + $3`,
+       on conflict (half, hour) do update set ${p} = ${plus(`usage_hour.${p}`, '$2')},
+       ${b} = ${plus(`usage_hour.${b}`, '$3')}`,
       [half, packets, bytes, hour],
     );
   }
@@ -124,7 +129,7 @@ export class PostgresUsageBooks implements UsageBooks {
   async totals(limit: number, account?: AccountId): Promise<readonly BookedHalf[]> {
     const { rows } = await this.#store.ask(
       `select * from usage_half where $2::text is null or account = $2
-       order by sent_bytes + received_bytes desc, half limit $1`,
+       order by sent_bytes::numeric + received_bytes desc, half limit $1`,
       [limit, account ?? null],
     );
     return rows.map(halfOf);

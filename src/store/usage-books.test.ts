@@ -34,6 +34,7 @@ function booking(half: PeeringHalf, life: string, upTo: number, sent: number): B
   return { halfId: half.id, life, upTo: traffic(upTo), sent: traffic(sent) };
 }
 const all = { from: 0, to: 1_000_000, limit: 1000 };
+const mostKept = 2n ** 63n - 1n;
 const shown = (store: SqliteStore, account?: AccountId) =>
   store.usage
     .hours(account === undefined ? all : { ...all, account })
@@ -206,4 +207,24 @@ pragma user_version = 1;
     assert.equal(store.usage.half(br.id)?.accountId, blue, 'deleted, and remembered');
     store.close();
   }
+});
+
+test('a sum that would be greater than can be kept stays there, and stops no other half', (t) => {
+  const store = new SqliteStore(':memory:');
+  t.after(() => store.close());
+  const other = halfOf('vpcpr-rc', red, 'vpc-r', 'vpc-c');
+  commit(store, put(rb), put(br), put(other));
+  const much = { packets: mostKept - 5n, bytes: mostKept };
+  const lie = (life: string): Booking => ({ halfId: rb.id, life, upTo: much, sent: much });
+  store.usage.book(10, [lie('a'), booking(other, 'c', 1, 1)]);
+  store.usage.book(10, [lie('b'), booking(other, 'c', 3, 2)]);
+  store.usage.book(11, [booking(rb, 'd', 4, 4), booking(br, 'e', 2, 2)]);
+  assert.deepEqual(store.usage.half(rb.id)?.sent, { packets: mostKept, bytes: mostKept });
+  assert.deepEqual(store.usage.half(br.id)?.received, { packets: mostKept, bytes: mostKept });
+  assert.deepEqual(store.usage.half(other.id)?.sent, { packets: 3n, bytes: 300n });
+  const sums = store.usage.sums(all);
+  const sent = new Map(sums.map((one) => [one.halfId, one.sent]));
+  assert.deepEqual(sent.get(rb.id), { packets: mostKept + 4n, bytes: mostKept + 400n }, 'over several hours');
+  assert.deepEqual(sent.get(br.id), { packets: 2n, bytes: 200n });
+  assert.equal(store.usage.totals(9).length, 3);
 });

@@ -10,6 +10,10 @@ import type { BookedCount, BookedHalf, BookedHour, Booking, Traffic, UsageBooks,
 /** Halves of one account that are kept after they are gone; the oldest beyond are forgotten, so that the books end. */
 const mostGone = 10_000;
 
+/** The greatest sum that is kept: one that would be greater stays there. */
+const most = 2n ** 63n - 1n;
+/** That column with a number added, which is a parameter. */
+const plus = (column: string, number: string): string => `${column} + min(${number}, ${most} - ${column})`;
 const sums = ['sent_packets', 'sent_bytes', 'received_packets', 'received_bytes'] as const;
 type Direction = 'sent' | 'received';
 type Row = Readonly<Record<string, string | bigint>>;
@@ -65,13 +69,15 @@ export class SqliteUsageBooks implements UsageBooks {
     this.#half.setReadBigInts(true);
     const total = (direction: Direction): StatementSync => {
       const [packets, bytes] = [`${direction}_packets`, `${direction}_bytes`];
-      return db.prepare(`update usage_half set ${packets} = ${packets} + ?2, ${bytes} = ${bytes} + ?3 where half = ?1`);
+      return db.prepare(
+        `update usage_half set ${packets} = ${plus(packets, '?2')}, ${bytes} = ${plus(bytes, '?3')} where half = ?1`,
+      );
     };
     const inHour = (direction: Direction): StatementSync => {
       const [packets, bytes] = [`${direction}_packets`, `${direction}_bytes`];
       return db.prepare(
         `insert into usage_hour (half, ${packets}, ${bytes}, hour) values (?1, ?2, ?3, ?4) ` +
-          `on conflict (half, hour) do update set ${packets} = ${packets} + ?2, ${bytes} = ${bytes} + ?3`,
+          `on conflict (half, hour) do update set ${packets} = ${plus(packets, '?2')}, ${bytes} = ${plus(bytes, '?3')}`,
       );
     };
     this.#total = { sent: total('sent'), received: total('received') };
@@ -139,8 +145,13 @@ export class SqliteUsageBooks implements UsageBooks {
   }
 
   sums(query: UsageQuery): readonly BookedHalf[] {
-    const columns = sums.map((name) => `sum(usage_hour.${name}) as ${name}`).join(', ');
-    return this.#hours(columns, 'group by usage_half.half order by usage_half.number', query).map(halfOf);
+    // In two parts, for SQLite adds up 64 bits at most.
+    const part = (name: string, bits: string, as: string): string => `sum(usage_hour.${name} ${bits}) as ${name}${as}`;
+    const columns = sums.flatMap((name) => [part(name, '>> 32', '_high'), part(name, '& 4294967295', '_low')]);
+    const rows = this.#hours(columns.join(', '), 'group by usage_half.half order by usage_half.number', query);
+    const whole = (row: Row, name: string): bigint =>
+      (BigInt(row[`${name}_high`] ?? 0) << 32n) + BigInt(row[`${name}_low`] ?? 0);
+    return rows.map((row) => halfOf({ ...row, ...Object.fromEntries(sums.map((name) => [name, whole(row, name)])) }));
   }
 
   hours(query: UsageQuery): readonly BookedHour[] {

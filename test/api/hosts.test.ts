@@ -7,6 +7,7 @@ import { dial, RegionCaller } from '../../src/agent/region-caller.ts';
 import { certifyHost, makeAuthority } from '../../src/api/hosts/certificates.ts';
 import { HostGateway } from '../../src/api/hosts/gateway.ts';
 import { LinkToRegion } from '../../src/dataplane/ovn/host-link.ts';
+import { mostWorkloads } from '../../src/dataplane/ovn/host-wire.ts';
 import type { HostName } from '../../src/model/ids.ts';
 import { isCut, linkOn, operator, pause, start, until } from '../hosts/gateway.ts';
 
@@ -191,4 +192,26 @@ test('of two hosts that have one interface the first by name keeps it, whoever t
       .sort(),
     ['h0', 'h1'],
   );
+});
+
+test('a host that tells of more workloads than a host can have is cut off, at once or one by one', async (t) => {
+  const { gateway, address, admit, connected } = await start(t);
+  const credentials = await admit('h1');
+  const rest = { state: 'attached', target: 'netns:x', device: 'eth0', mtu: 1400, up: true } as const;
+  const fact = (at: number) => ({ ...rest, portId: `port-${String(at).padStart(10, '0')}` });
+  const facts = (count: number) => Array.from({ length: count }, (_, at) => fact(at));
+  const bystander = await connected(await admit('h2'));
+  const tooMany = linkOn(await dial(address, credentials));
+  await assert.rejects(tooMany.call('hello', { attachments: facts(mostWorkloads + 1) }));
+  assert.equal(gateway.connected().has('h1'), false);
+  const link = linkOn(await dial(address, credentials));
+  await link.call('hello', { attachments: facts(mostWorkloads) });
+  await link.call('attachment', { portId: fact(0).portId, fact: { ...fact(0), up: false } });
+  await link.call('attachment', { portId: fact(1).portId, fact: null });
+  await link.call('attachment', { portId: fact(mostWorkloads).portId, fact: fact(mostWorkloads) });
+  assert.equal(link.closed, false, 'the control: so many it may have');
+  await assert.rejects(link.call('attachment', { portId: fact(1).portId, fact: fact(1) }));
+  await until(() => link.closed && !gateway.connected().has('h1'));
+  assert.equal(gateway.attachments().length, mostWorkloads);
+  await bystander.call('ping', {});
 });

@@ -224,6 +224,35 @@ test('a store that is away says so at once, nothing is half done, and it goes on
   assert.equal(await store.commit(entryOf(2), secretsOf(2)), 'committed');
 });
 
+test('a sum that would be greater than can be kept stays there, as in the books on SQLite', async (t) => {
+  const server = await startPostgres(t);
+  if (server === null) return;
+  const other = await open(t, await server.database('most'));
+  const one = new SqliteStore(':memory:');
+  t.after(() => one.close());
+  await until('it leads', () => other.leadership.leads);
+  const most = 2n ** 63n - 1n;
+  const booking = (n: number, life: string, count: bigint): Booking => {
+    const sent = { packets: count, bytes: count };
+    return { halfId: half(n).id, life, upTo: sent, sent };
+  };
+  const changes = [0, 1, 2].map((n): Change => ({ op: 'put', resource: half(n) }));
+  for (const store of [one, other]) {
+    await store.commit({ ...entryOf(1), changes }, []);
+    await store.usage.book(10, [booking(0, 'a', most - 5n), booking(2, 'c', 1n)]);
+    await store.usage.book(10, [booking(0, 'b', most), booking(1, 'd', 7n)]);
+    await store.usage.book(11, [booking(0, 'e', 9n)]);
+  }
+  const query = { from: 0, to: 99, limit: 100 };
+  const lied = (await other.usage.totals(9)).find(({ halfId }) => halfId === half(0).id);
+  assert.deepEqual([lied?.sent.packets, lied?.received.packets], [most, 7n]);
+  assert.equal((await other.usage.sums(query)).find(({ halfId }) => halfId === half(0).id)?.sent.bytes, most + 9n);
+  const byId = (a: { halfId: string }, b: { halfId: string }): number => (a.halfId < b.halfId ? -1 : 1);
+  assert.deepEqual([...(await other.usage.totals(9))].sort(byId), [...one.usage.totals(9)].sort(byId));
+  assert.deepEqual(await other.usage.hours(query), one.usage.hours(query));
+  assert.deepEqual(await other.usage.sums(query), one.usage.sums(query));
+});
+
 test('one leads; when its connection is cut or it is closed another does, and the books are the leader’s alone', async (t) => {
   const server = await startPostgres(t);
   if (server === null) return;

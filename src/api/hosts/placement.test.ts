@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pino from 'pino';
 import type { AttachmentFact } from '../../dataplane/driver.ts';
+import type { LinkToHost } from '../../dataplane/ovn/host-link.ts';
 import type { HostName, PortId } from '../../model/ids.ts';
 import type { HostsRegion } from './hosts-region.ts';
 import { Placement } from './placement.ts';
@@ -29,7 +30,11 @@ function make() {
   const fact = (portId: PortId, state: HostFact['state']): AttachmentFact => ({
     ...{ portId, state, target: 'netns:a', device: 'eth0', mtu: 1442, up: true },
   });
-  return { roster, releases, draining, placement, fact };
+  /** A host that is there and tells that. */
+  const connect = (host: HostName, facts: readonly AttachmentFact[]): void => {
+    roster.connect(host, { close: () => {} } as unknown as LinkToHost, facts);
+  };
+  return { roster, releases, draining, placement, fact, connect };
 }
 
 test('an interface is kept for the host that asked first, until it says what became of it', async () => {
@@ -93,4 +98,50 @@ test('what changed while it was waited for counts: the refusal is of then, and n
   roster.tell(h2, p, fact(p, 'attached'));
   releases[1]?.done();
   await again;
+});
+
+const ports = (count: number): readonly PortId[] =>
+  Array.from({ length: count }, (_, at) => `port-${String(at).padStart(10, '0')}` as PortId);
+
+test('to settle what a host tells costs a look at each fact, however many there are', () => {
+  const { placement, roster, fact, connect } = make();
+  const all = ports(500);
+  let looks = 0;
+  const counted = (portId: PortId): AttachmentFact => ({
+    ...fact(portId, 'attached'),
+    get state() {
+      looks++;
+      return 'attached' as const;
+    },
+  });
+  connect(h2, all.map(counted));
+  looks = 0;
+  placement.settle(all);
+  for (const portId of all) roster.place(portId);
+  assert.ok(looks >= all.length, 'the control: looks are counted');
+  assert.ok(looks <= 8 * all.length, `${looks} looks`);
+});
+
+test('a host is asked to let go of one interface after the other, and of none that it has no more', async () => {
+  const { placement, roster, releases, fact, connect } = make();
+  const all = ports(100);
+  const facts = all.map((portId) => fact(portId, 'attached'));
+  connect(h1, facts);
+  connect(h2, facts);
+  placement.settle(all);
+  for (const portId of all) placement.settle([portId]);
+  const [, gone] = all;
+  if (gone !== undefined) roster.tell(h2, gone, null);
+  for (let at = 0; at < all.length - 1; at++) {
+    assert.equal(releases.length, at + 1, 'one at a time');
+    const { host, portId, done } = releases[at] ?? assert.fail();
+    assert.equal(host, h2);
+    roster.tell(h2, portId, null);
+    done();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(
+    releases.map(({ portId }) => portId),
+    all.filter((portId) => portId !== gone),
+  );
 });

@@ -15,7 +15,7 @@ const letGoPatience = 5_000;
 
 export interface PlacementOptions {
   readonly region: Pick<HostsRegion, 'state' | 'view'>;
-  readonly roster: Pick<Roster, 'place' | 'all' | 'connected'>;
+  readonly roster: Pick<Roster, 'place' | 'claimants'>;
   /** Takes a workload off. @throws when the host cannot be asked */
   readonly release: (host: HostName, portId: PortId, patience?: number) => Promise<void>;
   readonly log: Logger;
@@ -31,6 +31,8 @@ interface Reservation {
 export class Placement {
   readonly #options: PlacementOptions;
   readonly #reserved = new Map<PortId, Reservation>();
+  /** What hosts are still to be asked to let go of. */
+  readonly #lost = new Map<HostName, Set<PortId>>();
 
   constructor(options: PlacementOptions) {
     this.#options = options;
@@ -90,19 +92,36 @@ export class Placement {
 
   /**
    * Two hosts that asked two servers at the same moment may both have been told that they may. The one whose name comes first
-   * keeps the interface: the same on every server, whatever it heard first.
+   * keeps the interface: the same on every server, whatever it heard first. One that is away is settled when it is back.
    */
-  settle(portId: PortId): void {
-    const { roster, release, log } = this.#options;
-    const [keeper, ...others] = roster
-      .all()
-      // What one that is away told last may no longer be so; it is settled when it is back.
-      .filter((one) => one.portId === portId && one.state === 'attached' && roster.connected.has(one.host))
-      .map(({ host }) => host)
-      .sort();
-    for (const host of others) {
-      log.warn({ portId, keeper, host }, 'an interface is attached on two hosts');
-      release(host, portId).catch(() => {}); // it has let go already, or is away and will be asked when it is back
+  settle(portIds: Iterable<PortId>): void {
+    const { roster, log } = this.#options;
+    const lost = new Map<HostName, PortId[]>();
+    for (const portId of portIds) {
+      for (const host of roster.claimants(portId).slice(1)) {
+        const own = lost.get(host);
+        if (own === undefined) lost.set(host, [portId]);
+        else own.push(portId);
+      }
     }
+    for (const [host, own] of lost) {
+      log.warn({ host, portId: own[0], interfaces: own.length }, 'interfaces are attached on another host too');
+      void this.#takeOff(host, own);
+    }
+  }
+  /** One after the other: a host that is asked too much at once ends its connection. */
+  async #takeOff(host: HostName, portIds: readonly PortId[]): Promise<void> {
+    const { roster, release } = this.#options;
+    const waiting = this.#lost.get(host);
+    for (const portId of portIds) waiting?.add(portId);
+    if (waiting !== undefined) return;
+    const own = new Set(portIds);
+    this.#lost.set(host, own);
+    for (const portId of own) {
+      own.delete(portId);
+      // Else it has let go already, or is away and will be asked when it is back.
+      if (roster.claimants(portId).indexOf(host) > 0) await release(host, portId).catch(() => {});
+    }
+    this.#lost.delete(host);
   }
 }

@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { AttachmentFact } from '../../dataplane/driver.ts';
 import type { LinkToHost } from '../../dataplane/ovn/host-link.ts';
+import { mostWorkloads } from '../../dataplane/ovn/host-wire.ts';
 import type { HostName, PortId } from '../../model/ids.ts';
 
 export type HostFact = AttachmentFact & { readonly host: HostName };
@@ -17,6 +18,8 @@ interface Listener {
 export class Roster {
   readonly #links = new Map<HostName, { readonly link: LinkToHost; readonly since: number }>();
   readonly #facts = new Map<HostName, Map<PortId, AttachmentFact>>();
+  /** The same by interface: which hosts told of it. */
+  readonly #tellers = new Map<PortId, Set<HostName>>();
   readonly #listener: Listener;
 
   constructor(listener: Listener) {
@@ -57,8 +60,9 @@ export class Roster {
     }
     const before = own.get(portId);
     if (fact === null) {
-      own.delete(portId);
       if (before === undefined) return;
+      own.delete(portId);
+      this.#unname(host, portId);
       // It may have come up on another host before this one told that it has gone.
       const elsewhere = this.place(portId);
       if (elsewhere === undefined) this.#listener.detached(portId);
@@ -66,7 +70,16 @@ export class Roster {
       return;
     }
     own.set(portId, fact);
+    const tellers = this.#tellers.get(portId);
+    if (tellers === undefined) this.#tellers.set(portId, new Set([host]));
+    else tellers.add(host);
     if (!isDeepStrictEqual(before, fact)) this.#listener.changed(fact);
+  }
+
+  #unname(host: HostName, portId: PortId): void {
+    const tellers = this.#tellers.get(portId);
+    tellers?.delete(host);
+    if (tellers?.size === 0) this.#tellers.delete(portId);
   }
 
   /** Of a host that is no more. */
@@ -78,11 +91,23 @@ export class Roster {
   /** Where an interface has its workload: a whole one rather than one that has vanished. */
   place(portId: PortId): HostFact | undefined {
     let found: HostFact | undefined;
-    for (const [host, facts] of this.#facts) {
-      const fact = facts.get(portId);
+    for (const host of this.#tellers.get(portId) ?? []) {
+      const fact = this.#facts.get(host)?.get(portId);
       if (fact !== undefined && found?.state !== 'attached') found = { ...fact, host };
     }
     return found;
+  }
+  /** Hosts that are connected and say that an interface is attached there, by name. */
+  claimants(portId: PortId): readonly HostName[] {
+    // What one that is away told last may no longer be so.
+    return [...(this.#tellers.get(portId) ?? [])]
+      .filter((host) => this.#links.has(host) && this.#facts.get(host)?.get(portId)?.state === 'attached')
+      .sort();
+  }
+  /** Whether a host has told of as many workloads as one can have, and not of this one. */
+  isFull(host: HostName, portId: PortId): boolean {
+    const facts = this.#facts.get(host);
+    return facts !== undefined && facts.size >= mostWorkloads && !facts.has(portId);
   }
   /** What a host told; null when it has told nothing yet. */
   of(host: HostName): readonly AttachmentFact[] | null {

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import { type AttachmentFact, DriverError } from '../../dataplane/driver.ts';
 import { LinkToHost } from '../../dataplane/ovn/host-link.ts';
-import type { Params, RegionCalls } from '../../dataplane/ovn/host-wire.ts';
+import { mostWorkloads, type Params, type RegionCalls } from '../../dataplane/ovn/host-wire.ts';
 import { type HostName, isId, type PortId } from '../../model/ids.ts';
 import type { Caller } from './door.ts';
 import type { Placement } from './placement.ts';
@@ -63,8 +63,9 @@ export class Session {
     const { socket, host, greeted } = this.#caller;
     const { installationId, roster, placement, onConnected, log } = this.#options;
     greeted();
-    roster.connect(host, this.#link, attachments.map(factFrom));
-    for (const { portId } of attachments) placement.settle(portIn(portId));
+    const facts = attachments.map(factFrom);
+    roster.connect(host, this.#link, facts);
+    placement.settle(new Set(facts.map(({ portId }) => portId)));
     log.info({ host, from: socket.remoteAddress, workloads: attachments.length }, 'a host is connected');
     // After the answer, so that the host knows that it is heard before it is asked.
     setImmediate(() => onConnected(host));
@@ -78,9 +79,14 @@ export class Session {
     if (fact !== null && fact.portId !== portId) {
       throw new DriverError('unknown-interface', `what is told of ${portId} is of another interface`);
     }
+    if (fact !== null && roster.isFull(host, of)) {
+      const why = `it tells of more than ${mostWorkloads} workloads`;
+      this.#link.close(why);
+      throw new DriverError('does-not-fit', why);
+    }
     placement.told(host, of);
     roster.tell(host, of, fact === null ? null : factFrom(fact));
-    placement.settle(of);
+    placement.settle([of]);
     return {};
   }
 }

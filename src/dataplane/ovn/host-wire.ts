@@ -10,6 +10,8 @@ import { Compile } from 'typebox/compile';
 export const gatewayName = 'gateway.isthmus.internal';
 /** Before the installation's id, in the subject of that certificate. */
 export const gatewaySubject = 'Isthmus ';
+/** A host has a few thousand at most; one that tells of more is not believed. */
+export const mostWorkloads = 16_384;
 
 const text = (maxLength: number) => Type.String({ maxLength });
 const closed = <P extends Record<string, TSchema>>(properties: P) =>
@@ -18,6 +20,7 @@ const number = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const nothing = closed({});
 const portId = Type.String({ pattern: '^port-[a-z0-9]{10}$' });
 const halfId = text(32);
+const toldHalfId = Type.String({ pattern: '^[!-~]{1,32}$' });
 
 const fact = closed({
   portId,
@@ -42,9 +45,11 @@ const interfaceSpec = closed({
   routeTableId: text(32),
   sanityCheck: Type.Boolean(),
 });
-const digits = Type.String({ pattern: '^[0-9]{1,24}$' });
-/** Half, life, packets, bytes: the numbers may be beyond 2^53. */
-const reading = Type.Array(Type.Tuple([halfId, text(96), digits, digits]), { maxItems: 1 << 18 });
+/** May be beyond 2^53, never beyond what a store's 64 bits hold. */
+const count = Type.String({ pattern: '^[0-9]{1,18}$' });
+const life = Type.String({ pattern: '^[!-~]{1,64}$' });
+/** Half, life, packets, bytes. */
+const reading = Type.Array(Type.Tuple([toldHalfId, life, count, count]), { maxItems: 1 << 18 });
 
 /** Calls of the region to a host. */
 export const hostCalls = {
@@ -54,7 +59,7 @@ export const hostCalls = {
     params: closed({
       epoch: text(64),
       halves: Type.Array(Type.Tuple([halfId, Type.String({ pattern: '^([0-9a-f]{8})?$' })]), { maxItems: 1 << 18 }),
-      booked: Type.Array(text(96), { maxItems: 1 << 18 }),
+      booked: Type.Array(life, { maxItems: 1 << 18 }),
     }),
     result: closed({ running: reading, retired: reading }),
   },
@@ -83,7 +88,7 @@ export const regionCalls = {
   },
   /** The first call of a connection: all that is attached. */
   hello: {
-    params: closed({ attachments: Type.Array(fact, { maxItems: 1 << 16 }) }),
+    params: closed({ attachments: Type.Array(fact, { maxItems: mostWorkloads }) }),
     result: closed({ installationId: text(16) }),
   },
   /** Something came, changed, or (null) went. */
