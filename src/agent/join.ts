@@ -7,7 +7,7 @@ import { createPublicKey, generateKeyPairSync, sign, type X509Certificate } from
 import { DriverError } from '../dataplane/driver.ts';
 import { LinkToRegion } from '../dataplane/ovn/host-link.ts';
 import { gatewaySubject, type RegionCalls, type Result } from '../dataplane/ovn/host-wire.ts';
-import { dial } from './region-caller.ts';
+import { type Credentials, dial } from './region-caller.ts';
 
 /** As operators see and copy it. */
 export const fingerprintForm = /^sha256:[0-9a-f]{64}$/;
@@ -16,6 +16,7 @@ export const fingerprintOf = (certificate: X509Certificate): string =>
 
 const subjectStart = `CN=${gatewaySubject}`;
 const joinPatience = 20_000;
+const pingPatience = 5_000;
 
 export interface Found {
   /** The authority's certificate. */
@@ -46,6 +47,46 @@ export async function findRegion(address: string, fingerprint: string): Promise<
     );
   } finally {
     socket.destroy();
+  }
+}
+
+/**
+ * Whether the region still knows a host by its certificate, as the first server says that answers. Says no hello: that would
+ * take the place of an agent that runs.
+ * @throws Error when no server answers
+ */
+export async function stillKnown(addresses: readonly string[], credentials: Credentials): Promise<boolean> {
+  const problems: string[] = [];
+  for (const address of addresses) {
+    try {
+      return await knownTo(address, credentials);
+    } catch (error) {
+      problems.push(`${address}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new Error(problems.join('; '));
+}
+async function knownTo(address: string, credentials: Credentials): Promise<boolean> {
+  const socket = await dial(address, credentials);
+  let ended = false;
+  const link = new LinkToRegion({
+    socket,
+    serve: async () => {
+      throw new Error('this only asks whether it is known');
+    },
+    onEnd: () => {
+      ended = true;
+    },
+  });
+  try {
+    await link.call('ping', {}, pingPatience);
+    return true;
+  } catch (error) {
+    // Whoever is not known is cut off without a word.
+    if (ended) return false;
+    throw error;
+  } finally {
+    link.close('it knows');
   }
 }
 

@@ -8,7 +8,7 @@ import { certificatesOf, type PkiFiles, probeCertificates } from '../agent/host-
 import { foreignClaims } from '../agent/host-claims.ts';
 import { defaultHome, type Home, joiningKey, readHome, writeHome } from '../agent/host-home.ts';
 import { defaultRunDirectory, ovnDirectoryOf, probeHost, setUp } from '../agent/host-setup.ts';
-import { type Found, findRegion, fingerprintForm, joinAny, makeKey } from '../agent/join.ts';
+import { type Found, findRegion, fingerprintForm, joinAny, makeKey, stillKnown } from '../agent/join.ts';
 import { splitAddress } from '../agent/region-caller.ts';
 import { DriverError, type ProbeRow } from '../dataplane/driver.ts';
 import { Failure } from './failure.ts';
@@ -156,6 +156,10 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
       remedy: `Remove it there, end its agent, and delete ${folder}.`,
     });
   }
+  const known = before !== null && (await accepted(before, [found.address, ...regions]));
+  if (before !== null && !known) {
+    say(`removed    the region does not know this machine as ${before.name} any more: it joins anew, with another key`);
+  }
   const encapsulation = options.encapIp ?? found.localAddress.replace(/^::ffff:/, '');
   const demandAll = (rows: readonly ProbeRow[]): void => {
     for (const { feature, state, detail } of rows)
@@ -173,8 +177,8 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   }
 
   if (dryRun) {
-    const name = before?.name ?? options.name ?? 'NAME';
-    if (before === null)
+    const name = (known ? before?.name : options.name) ?? 'NAME';
+    if (!known)
       say(`would      join: a key is made here, and ${found.address} certifies it for the name of the invitation`);
     const steps = await setUp({ runDirectory, name, southbound, encapsulation, certificates }, true);
     for (const line of steps) say(`would      ${line}`);
@@ -182,10 +186,11 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
     return;
   }
   const settings = { regions, encapsulation, runDirectory, southbound };
-  const home = before === null ? await joined(options, folder, found, settings) : { ...before, ...settings };
+  const home = known ? { ...before, ...settings } : await joined(options, folder, found, settings);
   writeHome(folder, home);
   const { name } = home;
-  say(`${before === null ? 'joined     as' : 'joined     before, as'} ${name}; key and certificate are in ${folder}`);
+  const how = known ? `before, as ${name}: the token was not needed` : `as ${name}`;
+  say(`joined     ${how}; key and certificate are in ${folder}`);
   if (options.name !== undefined && options.name !== name) {
     throw new Failure(1, `This machine has joined as ${name}, not as ${options.name}: Open vSwitch was told nothing.`, {
       remedy: `Run the same line again with --name ${name}, if that is right: it goes on from here.`,
@@ -201,7 +206,27 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
     });
   }
   if (options.json === true) return printJson({ name, regions, southbound, encapsulation, steps: lines });
-  printNote('Now start its agent: isthmus host agent, or the unit isthmus-host of systemd.');
+  const again = before !== null && !known;
+  printNote(
+    again
+      ? 'Now restart its agent, which shows the old certificate: systemctl restart isthmus-host, or isthmus host agent.'
+      : 'Now start its agent: isthmus host agent, or the unit isthmus-host of systemd.',
+  );
+}
+
+/** Whether the region still takes the certificate that this machine has. @throws Failure when nobody says */
+async function accepted(before: Home, addresses: readonly string[]): Promise<boolean> {
+  try {
+    return await stillKnown(addresses, before);
+  } catch (error) {
+    throw new Failure(
+      2,
+      `Whether the region still knows this machine as ${before.name} cannot be told: ${said(error)}.`,
+      {
+        remedy: 'Run the same line again: nothing was changed, and the token is not spent.',
+      },
+    );
+  }
 }
 
 type Settings = Pick<Home, 'regions' | 'encapsulation' | 'runDirectory' | 'southbound'>;

@@ -1,6 +1,6 @@
 /** Hosts that join on trial and again, rest and come back, and are lost, by the real command line. */
 import assert from 'node:assert/strict';
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Workload } from '../wire/workload.ts';
@@ -47,8 +47,11 @@ test('hosts join on trial and again, rest, and are lost', { skip: cannotRun, tim
       assert.equal(other.status, 1);
       assert.match(other.stderr, /was used/);
       assert.match((await joining(...home)).stdout, /^joined {5}as h2/m);
-      assert.match((await joining(...home)).stdout, /^joined {5}before, as h2/m);
       await house.startAgent(2);
+      const bogus = line.with(line.indexOf('--token') + 1, 'bogus');
+      const again = await house.on(2, ...bogus, '--encap-ip', bed.tunnelAddress(2), ...home);
+      assert.match(again.stdout, /^joined {5}before, as h2: the token was not needed/m);
+      assert.equal((await house.host(2))?.connected, true, 'its agent keeps its connection');
     },
   );
 
@@ -125,9 +128,18 @@ test('hosts join on trial and again, rest, and are lost', { skip: cannotRun, tim
     },
   );
 
-  await t.test('the machine joins again under its name, with another invitation', async () => {
-    rmSync(house.state(2), { recursive: true });
-    await house.join(2);
+  await t.test('the machine joins again under its name, with another invitation, over what it kept', async () => {
+    const kept = readFileSync(join(house.state(2), 'key.pem'), 'utf8');
+    const invitation = await house.invite(2);
+    const spent = invitation.with(invitation.indexOf('--token') + 1, 'bogus');
+    assert.match((await house.joinBy(2, spent)).stderr, /is unknown|was used|expired/, 'it is not taken for joined');
+    assert.equal(readFileSync(join(house.state(2), 'key.pem'), 'utf8'), kept, 'what it has stays until it has joined');
+    const { status, stdout, stderr } = await house.joinBy(2, invitation);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^removed {4}the region does not know this machine as h2 any more/m);
+    assert.match(stdout, /^joined {5}as h2; /m);
+    assert.match(stderr, /restart its agent/);
+    assert.notEqual(readFileSync(join(house.state(2), 'key.pem'), 'utf8'), kept);
     await house.startAgent(2);
     bed.startDaemon('controller', 2);
     assert.equal((await house.host(2))?.state, 'active');
