@@ -229,23 +229,23 @@ test('a question that the lost connection swallowed is put again, and a late ans
 test('a lower answer that comes late takes nothing back of what is proven', async (t) => {
   const hosts = new AskedHosts('h1');
   const fences = make(t, hosts);
-  const over = fences.wait(concern([red], set('h1')), 4, true);
+  const over = fences.wait(concern([red], set('h1')), 4, new Set([red]));
   const swallowed = hosts.asked('h1');
   hosts.connect('h1');
   hosts.asked('h1').answer(9);
   await over;
   swallowed.answer(4);
   await turns();
-  assert.equal(await isDone(fences.wait(concern([red], set('h1')), 9, true)), true);
+  assert.equal(await isDone(fences.wait(concern([red], set('h1')), 9, new Set([red]))), true);
   assert.equal(hosts.questions.length, 2, 'nor is it asked for again');
-  assert.equal(await isDone(fences.wait(concern([red], set('h1')), 10, true)), false, 'the control');
+  assert.equal(await isDone(fences.wait(concern([red], set('h1')), 10, new Set([red]))), false, 'the control');
 });
 
 test('a debt is not lessened by an older change that is given up after it', async (t) => {
   const hosts = new AskedHosts();
   const fences = make(t, hosts);
   fences.owe([red], 9, set('h3'));
-  await fences.wait(concern([red], set('h3')), 4, true);
+  await fences.wait(concern([red], set('h3')), 4, new Set([red]));
   hosts.connect('h3');
   hosts.asked('h3').answer(8);
   await turns();
@@ -314,7 +314,7 @@ test('what an earlier process may have left open is owed at once, until it is pr
 test('what a host has proven already an earlier process did not leave open there', async (t) => {
   const hosts = new AskedHosts('h1', 'h2');
   const fences = make(t, hosts);
-  const over = fences.wait(concern([red], set('h1')), 9, true);
+  const over = fences.wait(concern([red], set('h1')), 9, new Set([red]));
   hosts.asked('h1').answer();
   await over;
   fences.owe([red], 9, set('h1', 'h2'));
