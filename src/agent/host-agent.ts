@@ -54,6 +54,8 @@ export class HostAgent {
   /** One change of an interface's attachment after the other. One that waits for the region holds up no other. */
   readonly #turns = new Turns();
   readonly #asking = new Places(mostAsking);
+  /** Why the last configuration could not be proven; '': it could. */
+  #unproven = '';
 
   constructor(options: HostAgentOptions) {
     this.#options = options;
@@ -92,7 +94,7 @@ export class HostAgent {
     switch (name) {
       case 'fence': {
         const { number } = params as Params<HostCalls, 'fence'>;
-        return { proven: await host.fence(number) };
+        return { proven: await this.#fence(number) };
       }
       case 'meter':
         // Checked against the schema of the call.
@@ -109,6 +111,22 @@ export class HostAgent {
       }
       default:
         throw new DriverError('not-supported', `the agent of a host has no call '${name}'`);
+    }
+  }
+
+  /** What keeps it from proving is said here too, once for each other reason. */
+  async #fence(number: number): Promise<number> {
+    const { host, log } = this.#options;
+    try {
+      const proven = await host.fence(number);
+      if (this.#unproven !== '') log.info({ proven }, 'a configuration is proven again');
+      this.#unproven = '';
+      return proven;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      if (why !== this.#unproven) log.warn({ number, why }, 'a configuration cannot be proven');
+      this.#unproven = why;
+      throw error;
     }
   }
 

@@ -17,6 +17,8 @@ export interface HostsOfRegion {
   readonly chassis: Pick<ChassisBook, 'states' | 'remove'>;
   /** What hosts have not proven yet. */
   readonly owed: () => readonly Owed[];
+  /** Why a host does not prove what it owes; null: nothing is known. */
+  readonly problemOf: (host: string) => string | null;
   /** `HOST:PORT` at which hosts reach the servers, as far as this one knows. */
   readonly advertised: readonly string[];
   readonly southbound: readonly string[];
@@ -43,7 +45,7 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
     return host;
   };
   const view = ({ id, state, tokenExpires, createdTime }: Host): object => {
-    const { gateway, chassis, owed } = demanded();
+    const { gateway, chassis, owed, problemOf } = demanded();
     const facts = gateway.roster.of(id);
     const since = gateway.roster.since(id);
     const known = chassis.states().get(id);
@@ -59,6 +61,8 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       owes: owed()
         .filter(({ notFencedOn, notInstalledOn }) => notFencedOn.includes(id) || notInstalledOn.includes(id))
         .map(({ vpcId, notFencedOn }) => ({ vpcId, what: notFencedOn.includes(id) ? 'cut' : 'install' })),
+      /** Why it does not prove what it owes. */
+      problem: problemOf(id),
       invitationExpires: state === 'invited' ? tokenExpires : null,
       createdTime,
     };

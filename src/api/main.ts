@@ -171,7 +171,9 @@ async function hostsOf(region: Region, many: ReturnType<typeof openHosts>): Prom
       vpcId,
       ...region.behind(vpcId),
     }));
-  return { gateway, chassis, owed, advertised, southbound };
+  const problemOf = (host: string): string | null =>
+    region.status().owed.find((one) => one.host === host)?.problem ?? null;
+  return { gateway, chassis, owed, problemOf, advertised, southbound };
 }
 
 process.umask(0o077);

@@ -39,11 +39,12 @@ async function ofRegion(socket: string): Promise<readonly Check[]> {
       ...(status.storeProblem === null
         ? []
         : [{ what: 'store', state: 'bad', detail: `${status.storeProblem}; nothing can be changed` } as const]),
-      ...status.owed.map(({ host, notFenced, notInstalled, since, vpcIds }): Check => {
+      ...status.owed.map(({ host, notFenced, notInstalled, since, vpcIds, problem }): Check => {
         const more = notFenced + notInstalled > vpcIds.length ? ', …' : '';
         const owes = `${notFenced} VPCs not fenced, ${notInstalled} not installed, since ${since}: ${vpcIds.join(', ')}${more}`;
+        const why = problem === null ? '' : ` Why, when it was asked last: ${problem}.`;
         const advice = 'Bring it back, and it catches up by itself; if it is gone for good, take it out of the region.';
-        return { what: `host ${host} is behind`, state: 'bad', detail: `${owes}. ${advice}` };
+        return { what: `host ${host} is behind`, state: 'bad', detail: `${owes}.${why} ${advice}` };
       }),
       ...status.drift
         .slice(-5)

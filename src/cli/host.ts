@@ -18,6 +18,7 @@ interface HostObject {
   readonly behind: number | null;
   readonly workloads: readonly string[] | null;
   readonly owes: readonly { readonly vpcId: string; readonly what: 'cut' | 'install' }[];
+  readonly problem: string | null;
   readonly invitationExpires: string | null;
   readonly createdTime: string;
 }
@@ -50,6 +51,7 @@ const show = (options: AdminOptions, host: HostObject): void =>
       ['Configurations behind', one.behind === null ? 'OVN does not know the host' : String(one.behind)],
       ['Workloads', one.workloads === null ? 'not told yet' : one.workloads],
       ['Owes', owed(one)],
+      ...(one.problem === null ? [] : [['Why', one.problem] as const]),
       ...(one.invitationExpires === null ? [] : [['Invitation expires', one.invitationExpires] as const]),
       ['Invited', one.createdTime],
     ],

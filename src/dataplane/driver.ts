@@ -164,6 +164,8 @@ export interface Owed {
   readonly notFencedOn: readonly string[];
   /** Hosts that may not yet carry what was added. */
   readonly notInstalledOn: readonly string[];
+  /** Why those hosts did not prove it when they were asked last, by name, as far as is known. */
+  readonly problems?: { readonly [host: string]: string };
 }
 
 export type ProbeState = 'yes' | 'no' | 'unknown';

@@ -148,12 +148,13 @@ test('by host: what it owes, since when, and some of the VPCs', () => {
   const { book, clock } = opened();
   book.take([owes(a, ['h3'])], 2);
   clock.now = 5000;
-  book.take([owes(a, ['h3']), owes(b, [], ['h3', 'h2'])], 3);
+  book.take([owes(a, ['h3']), { ...owes(b, [], ['h3', 'h2']), problems: { h3: 'no vswitchd' } }], 3);
   assert.deepEqual(book.byHost(), [
-    { host: 'h2', notFenced: 0, notInstalled: 1, since: 5000, vpcIds: [b] },
-    { host: 'h3', notFenced: 1, notInstalled: 1, since: 1000, vpcIds: [a, b] },
+    { host: 'h2', notFenced: 0, notInstalled: 1, since: 5000, vpcIds: [b], problem: null },
+    { host: 'h3', notFenced: 1, notInstalled: 1, since: 1000, vpcIds: [a, b], problem: 'no vswitchd' },
   ]);
   assert.equal(book.vpcs, 2);
+  assert.ok(!('problems' in book.of(b)), 'what a host says of itself is not for tenants');
 });
 
 test('of several VPCs together each host counts once, and a cut weighs more', () => {

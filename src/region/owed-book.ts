@@ -36,6 +36,8 @@ export interface OwedByHost {
   readonly since: number;
   /** Some of those VPCs. */
   readonly vpcIds: readonly VpcId[];
+  /** Why it did not prove them when it was asked last; null: nothing is known. */
+  readonly problem: string | null;
 }
 
 /** What is owed of each VPC. */
@@ -91,6 +93,8 @@ export class OwedBook {
   readonly #ownerOf: (vpcId: VpcId) => AccountId | undefined;
   /** What was open when this server began to listen: VPCs and pairs. */
   readonly #found = new Set<string>();
+  /** Why hosts do not prove, by host. */
+  #problems: ReadonlyMap<string, string> = new Map();
   #began: number | null = null;
   #grace: NodeJS.Timeout | undefined;
 
@@ -146,6 +150,7 @@ export class OwedBook {
     this.#began ??= now;
     if (first) this.#grace = setTimeout(() => this.#isLasting(), startGrace).unref();
     const stated = owedByVpc(owed);
+    this.#problems = new Map(owed.flatMap(({ problems }) => Object.entries(problems ?? {})));
     for (const vpcId of new Set([...this.#debts.keys(), ...stated.keys()])) {
       const before = this.of(vpcId);
       const after = stated.get(vpcId) ?? notBehind;
@@ -224,13 +229,21 @@ export class OwedBook {
     const hosts = new Map<string, OwedByHost>();
     for (const [vpcId, { behind, since }] of this.#debts) {
       for (const [host, began] of since) {
-        const known = hosts.get(host) ?? { host, notFenced: 0, notInstalled: 0, since: began, vpcIds: [] };
+        const known = hosts.get(host) ?? {
+          host,
+          notFenced: 0,
+          notInstalled: 0,
+          since: began,
+          vpcIds: [],
+          problem: null,
+        };
         const fence = behind.notFencedOn.includes(host);
         hosts.set(host, {
           host,
           notFenced: known.notFenced + (fence ? 1 : 0),
           notInstalled: known.notInstalled + (fence ? 0 : 1),
           since: Math.min(known.since, began),
+          problem: this.#problems.get(host) ?? null,
           vpcIds: known.vpcIds.length < mostNamed ? [...known.vpcIds, vpcId] : known.vpcIds,
         });
       }

@@ -80,6 +80,8 @@ export interface OwedHost {
   readonly since: string;
   /** Some of those VPCs. */
   readonly vpcIds: readonly VpcId[];
+  /** Why it did not prove them when it was asked last; null: nothing is known. */
+  readonly problem: string | null;
 }
 
 export interface RegionStatus {

@@ -164,3 +164,21 @@ test('what comes and goes between hello and its answer is told once, and nothing
   await until(() => detached.length > 1);
   assert.deepEqual(places(), [`${comes} h1 attached`], 'and what comes later is heard');
 });
+
+test('an agent says why it cannot prove a configuration, once for each other reason, and when it can again', async (t) => {
+  const { gateway, agent, connected } = await site(t);
+  const host = new KeptHost();
+  const { told } = await agent('h1', host);
+  await connected('h1');
+  const proof = (): readonly string[] => told.filter((line) => /configuration/.test(line));
+  for (const why of ['no vswitchd', 'no vswitchd', 'no socket']) {
+    host.onFence = async () => {
+      throw new DriverError('kernel', why);
+    };
+    await assert.rejects(gateway.fence('h1', 5), { message: why });
+  }
+  host.onFence = async () => {};
+  assert.equal(await gateway.fence('h1', 5), 5);
+  const cannot = 'a configuration cannot be proven';
+  assert.deepEqual(proof(), [cannot, cannot, 'a configuration is proven again']);
+});

@@ -13,6 +13,8 @@ export class KeptHost {
   readonly #detachedListeners: ((portId: PortId) => void)[] = [];
   /** Called in the middle of an attach; what it throws is why that fails. */
   onAttach: (portId: PortId) => Promise<void> = async () => {};
+  /** Called when a configuration is to be proven; what it throws is why it cannot be. */
+  onFence: () => Promise<void> = async () => {};
   /** Called when all attachments are asked for. */
   onLook: () => void = () => {};
 
@@ -51,6 +53,7 @@ export class KeptHost {
   }
   async follow(): Promise<void> {}
   async fence(number: number): Promise<number> {
+    await this.onFence();
     return number;
   }
   async meter(): Promise<HostReading> {

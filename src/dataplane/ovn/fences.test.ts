@@ -13,7 +13,7 @@ interface Question {
   readonly number: number;
   /** @param number what it has proven; the number that it was asked for by default */
   readonly answer: (number?: number) => void;
-  readonly refuse: () => void;
+  readonly refuse: (why?: string) => void;
 }
 
 /** Hosts that answer when the test says so. */
@@ -30,7 +30,7 @@ class AskedHosts {
   fence(host: string, number: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const answer = (proven = number): void => resolve(proven);
-      this.questions.push({ host, number, answer, refuse: () => reject(new Error('no')) });
+      this.questions.push({ host, number, answer, refuse: (why = 'no') => reject(new Error(why)) });
     });
   }
   onConnected(listener: (host: string) => void): void {
@@ -354,4 +354,24 @@ test('of changes that shared a transaction only the VPC that lost something is n
     { vpcId: blue, notFencedOn: ['h3'], notInstalledOn: [] },
     { vpcId: red, notFencedOn: [], notInstalledOn: ['h3'] },
   ]);
+});
+
+test('why a host does not prove what it owes is told, the newest of it, until it does', async (t) => {
+  const hosts = new AskedHosts('h1');
+  const fences = make(t, hosts, 5);
+  await fences.wait(concern([red], set('h1')), 5, new Set([red]));
+  const told = (): unknown => fences.owed().map(({ problems }) => problems);
+  assert.deepEqual(told(), [undefined]);
+  let times = 0;
+  fences.onOwedChange(() => times++);
+  const refused = async (why: string): Promise<void> => {
+    const before = hosts.questions.length;
+    hosts.asked('h1').refuse(why);
+    while (hosts.questions.length === before) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  for (const why of ['no vswitchd', 'no vswitchd', 'no socket']) await refused(why);
+  assert.deepEqual([told(), times], [[{ h1: 'no socket' }], 2]);
+  hosts.asked('h1').answer();
+  await turns();
+  assert.deepEqual([fences.owed(), times], [[], 3]);
 });

@@ -32,6 +32,8 @@ interface HostState {
   /** Which of the loops that ask it is the one that counts. */
   turn: number;
   asking: boolean;
+  /** Why it did not prove what it was asked for last; '': it has, or has not answered yet. */
+  problem: string;
 }
 
 const fresh = (): HostState => ({
@@ -41,6 +43,7 @@ const fresh = (): HostState => ({
   late: 0,
   turn: 0,
   asking: false,
+  problem: '',
 });
 const isLate = ({ late, proven }: HostState): boolean => proven < late;
 
@@ -190,7 +193,8 @@ export class Fences {
       try {
         this.#prove(state, await this.#hosts.fence(host, target));
         pause = firstPause;
-      } catch {
+      } catch (error) {
+        this.#note(state, error instanceof Error ? error.message : String(error));
         await new Promise((resolve) => setTimeout(resolve, pause).unref());
         pause = Math.min(longestPause, pause * 2);
       }
@@ -198,9 +202,16 @@ export class Fences {
     if (state.turn === turn) state.asking = false;
   }
 
+  #note(state: HostState, problem: string): void {
+    if (state.problem === problem) return;
+    state.problem = problem;
+    if (kinds.some((kind) => state.debts[kind].size > 0)) this.#tell();
+  }
+
   #prove(state: HostState, number: number): void {
+    let paid = state.problem !== '' && kinds.some((kind) => state.debts[kind].size > 0);
+    state.problem = '';
     state.proven = Math.max(state.proven, number);
-    let paid = false;
     for (const kind of kinds) {
       for (const [vpcId, debt] of state.debts[kind]) {
         if (debt <= state.proven) paid = state.debts[kind].delete(vpcId) || paid;
@@ -223,22 +234,24 @@ export class Fences {
   /** What hosts still owe, by VPC. A change that is still waited for is not owed yet. */
   owed(): readonly Owed[] {
     const owed = new Map<VpcId, PerKind<string[]>>();
-    for (const [host, { debts }] of [...this.#states].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const problems = new Map<VpcId, Record<string, string>>();
+    for (const [host, { debts, problem }] of [...this.#states].sort(([a], [b]) => (a < b ? -1 : 1))) {
       for (const kind of kinds) {
         for (const vpcId of debts[kind].keys()) {
           const of = owed.get(vpcId) ?? { cut: [], add: [] };
           owed.set(vpcId, of);
           of[kind].push(host);
+          if (problem !== '') problems.set(vpcId, { ...problems.get(vpcId), [host]: problem });
         }
       }
     }
     return [...owed]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([vpcId, { cut, add }]) => ({
-        vpcId,
-        notFencedOn: cut,
-        notInstalledOn: add.filter((host) => !cut.includes(host)),
-      }));
+      .map(([vpcId, { cut, add }]) => {
+        const of = problems.get(vpcId);
+        const notInstalledOn = add.filter((host) => !cut.includes(host));
+        return { vpcId, notFencedOn: cut, notInstalledOn, ...(of === undefined ? {} : { problems: of }) };
+      });
   }
 
   close(): void {
