@@ -106,11 +106,14 @@ export interface HalfReading {
   readonly halfId: HalfId;
   /**
    * Which count this is. A half whose count begins at zero again, with another plane or because the plane had forgotten
-   * it, has another life; no two lives ever have the same name. At most 96 characters.
+   * it, has another life; no two lives ever have the same name. With many hosts it begins with the name of the host
+   * that counts, and `/`. At most 128 characters.
    */
   readonly life: string;
   readonly packets: bigint;
   readonly bytes: bigint;
+  /** Whoever tells it has nothing to do with the half, as far as the driver knows: it counts if its life is known already. */
+  readonly doubtful?: true;
 }
 /** All that a meter must know of the plane. Lives that carried nothing may be left out. */
 export interface MeterReading {
@@ -118,6 +121,8 @@ export interface MeterReading {
   readonly running: readonly HalfReading[];
   /** Final counts of halves that the plane no longer holds. Kept, also over restarts, until they are said to be booked. */
   readonly retired: readonly HalfReading[];
+  /** The hosts that told theirs: of lives of others nothing is known now. Without: nobody else could. */
+  readonly from?: ReadonlySet<string>;
 }
 
 export interface AttachRequest {

@@ -89,7 +89,7 @@ export const methods = {
   },
   counters: { socket: 'both', params: closed({}) },
   // Only the region may say that a count is booked: what it says so of is forgotten.
-  meter: { socket: 'region', params: closed({ booked: Type.Array(text(96), { maxItems: 1 << 17 }) }) },
+  meter: { socket: 'region', params: closed({ booked: Type.Array(text(128), { maxItems: 1 << 17 }) }) },
   trace: { socket: 'region', params: closed({ packet }) },
   probe: { socket: 'both', params: closed({}) },
   attachments: { socket: 'both', params: closed({}) },

@@ -19,10 +19,13 @@ const nothing: Traffic = { packets: 0n, bytes: 0n };
 
 /** @param booked by life */
 export function difference(booked: ReadonlyMap<string, BookedCount>, reading: MeterReading): Difference {
-  const told = [...reading.retired, ...reading.running];
+  const all = [...reading.retired, ...reading.running];
+  const told = all.filter(({ doubtful, life, halfId }) => doubtful !== true || booked.get(life)?.halfId === halfId);
   const bookings = told.map((one) => bookingOf(one, booked.get(one.life) ?? nothing)).filter((one) => one !== null);
-  const lives = new Set(told.map(({ life }) => life));
-  return { bookings, over: [...booked.keys()].filter((life) => !lives.has(life)) };
+  const lives = new Set(all.map(({ life }) => life));
+  // A host that is away tells of its lives when it is back.
+  const silent = (life: string): boolean => reading.from?.has(life.slice(0, life.indexOf('/'))) === false;
+  return { bookings, over: [...booked.keys()].filter((life) => !lives.has(life) && !silent(life)) };
 }
 
 function bookingOf({ halfId, life, ...told }: HalfReading, before: Traffic): Booking | null {

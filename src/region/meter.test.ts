@@ -77,7 +77,10 @@ function ground() {
   known(store);
   const clock = { now: 1000 * millisecondsPerHour };
   const open = (): Meter =>
-    new Meter({ books: store.usage, read: plane.read, clock: () => clock.now, period: 0, retention: 1_000_000 });
+    new Meter({
+      ...{ books: store.usage, read: (lives) => plane.read(lives), clock: () => clock.now },
+      ...{ period: 0, retention: 1_000_000 },
+    });
   return { plane, store, clock, open };
 }
 const all = { from: 0, to: 1_000_000_000, limit: 1_000_000 };
@@ -253,5 +256,67 @@ test('a count beyond what the books can hold stops no other half, then or later'
   }
   assert.deepEqual(booked(store).total, [2n ** 63n - 1n, 0n, 21n]);
   assert.equal(store.usage.sums(all).length, 3);
+  store.close();
+});
+
+test('what a host told is not booked again when it was away for a reading, whatever it told last', async () => {
+  const { plane, store, open } = ground();
+  const { read } = plane;
+  plane.read = async (settled) => {
+    const { running, retired } = await read(settled.map((life) => life.replace('h1/', '')));
+    const of = (one: HalfReading): HalfReading => ({ ...one, life: `h1/${one.life}` });
+    return { running: running.map(of), retired: retired.map(of), from: new Set(['h1', 'h2']) };
+  };
+  const there = plane.read;
+  const meter = open();
+  plane.send(halves[0], 10n);
+  plane.send(halves[1], 5n);
+  await meter.book();
+  plane.remove(halves[1]);
+  plane.read = async () => ({ running: [], retired: [], from: new Set(['h2']) });
+  await meter.book();
+  plane.read = there;
+  plane.send(halves[0], 1n);
+  await meter.book();
+  assert.deepEqual(booked(store).total, [11n, 5n, 0n]);
+  await meter.book();
+  await meter.book();
+  assert.deepEqual(
+    [plane.retired, store.usage.lives().size],
+    [0, 1],
+    'and what a host that is there ended is forgotten',
+  );
+  store.close();
+});
+
+test('a doubtful count is booked only where its life is known already, and then goes on', async () => {
+  const { plane, store } = ground();
+  const [ours, strange] = [halves[0], halves[2]];
+  const told = (halfId: HalfId, life: string, packets: bigint, doubtful: boolean): HalfReading => ({
+    ...reading(halfId, { life, packets }),
+    ...(doubtful ? { doubtful: true } : {}),
+  });
+  let settled: readonly string[] = [];
+  const readings: MeterReading[] = [
+    { running: [told(ours, 'h1/a', 5n, false), told(strange, 'h1/b', 9n, true)], retired: [] },
+    // Another server leads, and its driver has never seen the host there.
+    { running: [told(ours, 'h1/a', 7n, true)], retired: [told(strange, 'h1/c', 9n, true)] },
+    { running: [], retired: [told(ours, 'h1/a', 8n, true), told(strange, 'h1/a', 9n, true)] },
+    { running: [], retired: [] },
+  ];
+  plane.read = async (lives) => {
+    settled = lives;
+    return readings.shift() ?? assert.fail();
+  };
+  const open = () => new Meter({ books: store.usage, read: plane.read, clock: () => 0, period: 0 });
+  await open().book();
+  const next = open();
+  await next.book();
+  assert.deepEqual(booked(store).total, [7n, 0n, 0n]);
+  await next.book();
+  assert.deepEqual(settled, [], 'what was not believed is not said to be booked');
+  assert.deepEqual(booked(store).total, [8n, 0n, 0n]);
+  await next.book();
+  assert.deepEqual([...new Set(settled)], ['h1/a']);
   store.close();
 });

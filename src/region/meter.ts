@@ -101,7 +101,9 @@ export class Meter {
     }
     await books.forget(over);
     for (const life of over) booked.delete(life);
-    this.#settled = reading.retired.map(({ life }) => life);
+    this.#settled = reading.retired
+      .filter(({ doubtful, life }) => doubtful !== true || booked.has(life))
+      .map(({ life }) => life);
     this.#bookedUntil = asked;
     const now = Math.floor(asked / millisecondsPerHour);
     if (now === this.#foldedIn) return;

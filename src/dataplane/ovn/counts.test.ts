@@ -136,3 +136,19 @@ test('before a cut its hosts alone are asked, and it waits for none that does no
   (await hosts.asked('h2')).refuse();
   assert.equal(packetsOf(await counts.sums()), 10);
 });
+
+test('what a host is not believed is in no sum', async () => {
+  const hosts = new AskedHosts('h1', 'h2');
+  const [honest, strange] = [carried('h1/a', 5), carried('h2/b', 9)];
+  const told = new Map([
+    ['h1', honest],
+    ['h2', { ...strange, running: strange.running.map((one) => ({ ...one, doubtful: true as const })) }],
+  ]);
+  const counts = new Counts({
+    hosts: { connected: () => hosts.up, meter: async (host) => told.get(host) ?? assert.fail() },
+    request: () => ({ epoch: 'first', halves: [[half, 'a']] }),
+  });
+  assert.equal(packetsOf(await counts.sums()), 5);
+  const { running, from } = await counts.read([]);
+  assert.deepEqual([running.length, [...from].sort()], [2, ['h1', 'h2']], 'who keeps the books hears of it');
+});

@@ -3,7 +3,7 @@
  * is under way at a time: whoever asks meanwhile shares the next, which begins after he asked.
  */
 import type { HalfId } from '../../model/ids.ts';
-import type { Count, HalfReading } from '../driver.ts';
+import type { Count, MeterReading } from '../driver.ts';
 import type { HostReading, Hosts, MeterRequest } from './hosts.ts';
 
 export interface CountsPlace {
@@ -18,9 +18,7 @@ const defaultCutPatience = 300;
 const rests = 4;
 const longestRest = 1_000;
 
-export interface Reading {
-  readonly running: readonly HalfReading[];
-  readonly retired: readonly HalfReading[];
+export interface Reading extends MeterReading {
   /** Hosts that answered. */
   readonly from: ReadonlySet<string>;
 }
@@ -92,8 +90,8 @@ export class Counts {
     await this.read([]);
     const exist = new Set(this.#place.request().halves.map(([halfId]) => halfId));
     const sums = new Map<HalfId, Count>();
-    for (const { halfId, packets, bytes } of [...this.#told.values()].flatMap(({ running }) => running)) {
-      if (!exist.has(halfId)) continue;
+    for (const { halfId, packets, bytes, doubtful } of [...this.#told.values()].flatMap(({ running }) => running)) {
+      if (doubtful === true || !exist.has(halfId)) continue;
       const sum = sums.get(halfId) ?? { packets: 0, bytes: 0 };
       sums.set(halfId, { packets: sum.packets + Number(packets), bytes: sum.bytes + Number(bytes) });
     }

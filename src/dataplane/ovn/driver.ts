@@ -25,6 +25,7 @@ import {
 import { contentsOf, operationsFor } from './contents.ts';
 import { Counts } from './counts.ts';
 import { Fences } from './fences.ts';
+import { HostCounts } from './host-counts.ts';
 import type { Hosts, MeterRequest } from './hosts.ts';
 import { type Operation, Ovsdb, OvsdbError, type OvsdbPki } from './ovsdb.ts';
 import type { Row } from './ovsdb-wire.ts';
@@ -87,6 +88,7 @@ export class OvnDriver implements Driver {
   readonly #fences: Fences;
   readonly #whereabouts: Whereabouts;
   readonly #workloads: Workloads;
+  readonly #hostCounts: HostCounts;
   readonly #counts: Counts;
   #held: Held | null = null;
   #queue: Promise<unknown> = Promise.resolve();
@@ -103,7 +105,8 @@ export class OvnDriver implements Driver {
     this.#whereabouts = new Whereabouts(options.hosts, this.#south);
     this.#fences = new Fences(options.hosts, options.fencePatience);
     this.#workloads = new Workloads(options.hosts, options.strayPatience);
-    this.#counts = new Counts({ hosts: options.hosts, request: () => this.#meterRequest() });
+    this.#hostCounts = new HostCounts(options.hosts);
+    this.#counts = new Counts({ hosts: this.#hostCounts, request: () => this.#meterRequest() });
     options.hosts.onConnected((host) => {
       void this.#serially(async () => {
         if (this.#north.connected) this.#workloads.returned(host, interfacesOf(this.#hold().specs.values()));
@@ -365,6 +368,7 @@ export class OvnDriver implements Driver {
 
   #meterRequest(): Omit<MeterRequest, 'booked'> {
     const bindings = this.#whereabouts.bindings();
+    this.#hostCounts.look(this.#hold().specs, bindings);
     const halves = [...this.#hold().specs.values()].flatMap(({ vpcId, halves: own }) =>
       own.map(({ id }): readonly [HalfId, string] => [id, bindings.get(peerPortOf(vpcId, id))?.cookie ?? '']),
     );
@@ -373,8 +377,7 @@ export class OvnDriver implements Driver {
 
   async meter(booked: readonly string[]): Promise<MeterReading> {
     await this.#open();
-    const { running, retired } = await this.#counts.read(booked);
-    return { running, retired };
+    return this.#counts.read(booked);
   }
 
   async counters(): Promise<Counters> {
