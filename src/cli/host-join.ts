@@ -10,6 +10,7 @@ import { defaultHome, type Home, joiningKey, readHome, writeHome } from '../agen
 import { defaultRunDirectory, ovnDirectoryOf, probeHost, setUp } from '../agent/host-setup.ts';
 import { type Found, findRegion, fingerprintForm, joinAny, makeKey, stillKnown } from '../agent/join.ts';
 import { splitAddress } from '../agent/region-caller.ts';
+import { probeSouthbound } from '../agent/southbound.ts';
 import { DriverError, type ProbeRow } from '../dataplane/driver.ts';
 import { Failure } from './failure.ts';
 import { printJson, printNote, printText } from './output.ts';
@@ -168,13 +169,12 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   };
   demandAll(await probeHost(runDirectory, encapsulation));
   await demandOurs(options, { runDirectory, before, southbound, found }, say);
-  if (secure.length > 0) {
-    const used =
-      certificates === undefined
-        ? await certificatesOf(runDirectory, ovnDirectoryOf(runDirectory))
-        : { ...certificates, bootstrap: false };
-    demandAll([await probeCertificates(secure, used)]);
-  }
+  const used =
+    certificates === undefined
+      ? await certificatesOf(runDirectory, ovnDirectoryOf(runDirectory))
+      : { ...certificates, bootstrap: false };
+  if (secure.length > 0) demandAll([await probeCertificates(secure, used)]);
+  demandAll([await probeSouthbound(southbound, secure.length > 0 ? used : null)]);
 
   if (dryRun) {
     const name = (known ? before?.name : options.name) ?? 'NAME';

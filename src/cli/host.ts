@@ -57,6 +57,8 @@ const show = (options: AdminOptions, host: HostObject): void =>
     ],
   });
 
+const lastSeen = (portId: string): string => `${portId} was attached there when it was last heard.`;
+
 /** Seconds of `90m`, `24h` or a number. */
 function seconds(text: string): number {
   const [, number, unit = 's'] = /^([0-9]{1,7})([smhd]?)$/.exec(text) ?? [];
@@ -144,6 +146,12 @@ function operatorVerbs(noun: Command): void {
     .option('--lost', 'the machine is gone for good: do not ask it')
     .action(async (name: string, options: AdminOptions & { readonly lost?: true }) => {
       const query = options.lost === true ? '?lost=true' : '';
+      if (options.lost === true && options.plan === true && options.quiet !== true) {
+        const { host } = (await new AdminClient(options).call('GET', path(name))) as {
+          host: HostObject;
+        };
+        for (const portId of host.workloads ?? []) printNote(lastSeen(portId));
+      }
       const done = (await new AdminClient(options).call('DELETE', path(name, query))) as {
         readonly chassisProblem: string | null;
         readonly unproven: readonly string[];
@@ -158,7 +166,7 @@ function operatorVerbs(noun: Command): void {
       if (options.lost !== true) {
         return printNote('Stop ovn-controller there (systemctl disable --now ovn-host), or OVN takes it back.');
       }
-      for (const portId of done.lastWorkloads) printNote(`${portId} was attached there when it was last heard.`);
+      for (const portId of done.lastWorkloads) printNote(lastSeen(portId));
       for (const vpcId of done.unproven) printNote(`It never proved that it has cut what was taken from ${vpcId}.`);
       printNote('Nobody can prove any more what that machine does. If it still runs, keep it from the tunnel network.');
     });

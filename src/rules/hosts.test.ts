@@ -115,6 +115,7 @@ test('a host goes drained and empty, or lost', () => {
   assert.equal(state.get('host', name), undefined);
   give(invite());
   give(admit());
+  assert.equal(give(remove([], true)), 'host-connected', 'who speaks is not lost');
   assert.equal(give(remove(null, true)), null, 'lost');
   give(invite());
   assert.equal(give(remove(null)), null, 'it never joined');

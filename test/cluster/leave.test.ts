@@ -95,6 +95,9 @@ test('hosts join on trial and again, rest, and are lost', { skip: cannotRun, tim
 
   await t.test('a host that is away is owed by name, and goes only as lost', async () => {
     assert.doesNotMatch(await change('i3'), /not yet fenced/, 'the control: it is there');
+    const { status, stderr } = await house.on(1, 'host', 'remove', 'h2', '--lost');
+    assert.equal(status, 1);
+    assert.match(stderr, /is not lost: its agent is connected.*stop its agent first/s);
     await house.stopAgent(2);
     await bed.killDaemon('controller', 2);
     assert.match(await change('i4'), /not yet fenced on h2/);
@@ -102,7 +105,9 @@ test('hosts join on trial and again, rest, and are lost', { skip: cannotRun, tim
     assert.match((await house.on(1, 'host', 'remove', 'h2')).stderr, /still takes workloads/);
     await house.done(1, 'host', 'drain', 'h2');
     assert.match((await house.on(1, 'host', 'remove', 'h2')).stderr, /agent of host h2 is not connected/);
-    assert.match(await house.done(1, 'host', 'remove', 'h2', '--lost', '--plan'), /- delete host {2}h2/);
+    const plan = await house.on(1, 'host', 'remove', 'h2', '--lost', '--plan');
+    assert.match(plan.stdout, /- delete host {2}h2/);
+    assert.match(plan.stderr, new RegExp(`${second} was attached there when it was last heard`));
     assert.deepEqual(await owes(), ['cut'], 'a plan of it changes nothing');
   });
 
