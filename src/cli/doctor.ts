@@ -89,7 +89,7 @@ async function ofDriver(paths: ReturnType<typeof sockets>): Promise<readonly Che
   } finally {
     agent?.close();
   }
-  const { EbpfDriver } = await import('../agent/host.ts');
+  const { EbpfDriver } = await import('../agent/ebpf-commands.ts');
   return (await EbpfDriver.probe()).map(ofProbe);
 }
 

@@ -26,7 +26,8 @@ function runningPid(path: string): number | null {
   if (!Number.isInteger(pid) || pid <= 1 || !alive(pid)) return null;
   // The number may have been given to somebody else since.
   const command = existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
-  return /src\/(cli|agent|api)\/main\.ts|isthmus-region/.test(command) ? pid : null;
+  // An agent that was started before an upgrade may be `agent/main.ts` still.
+  return /src\/((cli|api)\/main|agent\/(ebpf-)?main)\.ts|isthmus-region/.test(command) ? pid : null;
 }
 
 /** The unit of ours that keeps a process; it would start it again. */
@@ -76,7 +77,7 @@ const mountsIn = (directory: string): readonly string[] =>
  */
 export async function purge(places: Places): Promise<void> {
   if (isRoot()) {
-    const { purgePlane } = await import('../agent/host.ts');
+    const { purgePlane } = await import('../agent/ebpf-commands.ts');
     purgePlane({ bpffsPath: join(places.runDir, 'bpf'), namespaceName: places.namespace });
   }
   for (const directory of [places.runDir, places.data]) {
