@@ -101,14 +101,14 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       { name: 'drainHost', method: 'POST', path: '/hosts/{name}/drain', tag, summary: 'It takes no new workloads' },
       async (call) => {
         await submit(call, { kind: 'drain-host', name: named(call) });
-        return call.planOnly ? {} : { host: view(hostIn(call)) };
+        return { host: view(hostIn(call)) };
       },
     ),
     withoutBody(
       { name: 'undrainHost', method: 'POST', path: '/hosts/{name}/undrain', tag, summary: 'It takes workloads again' },
       async (call) => {
         await submit(call, { kind: 'undrain-host', name: named(call) });
-        return call.planOnly ? {} : { host: view(hostIn(call)) };
+        return { host: view(hostIn(call)) };
       },
     ),
     withoutBody(
