@@ -54,7 +54,8 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       state,
       connected: since !== undefined,
       connectedSince: since === undefined ? null : `${new Date(since).toISOString().slice(0, 19)}Z`,
-      /** null: OVN does not know the host. */
+      knownToOvn: known !== undefined,
+      /** Milliseconds between the configuration that it has installed and the newest; null: it has installed none. */
       behind: known?.behind ?? null,
       /** null: it has told nothing since this server runs. */
       workloads: facts === null ? null : facts.map(({ portId }) => portId).sort(),

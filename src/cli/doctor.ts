@@ -28,10 +28,10 @@ const ofProbe = ({ feature, state, required, detail }: ProbeRow): Check => ({
 /** Hosts that have joined, and of which OVN knows nothing. */
 async function ofHosts(admin: AdminClient): Promise<readonly Check[]> {
   const { hosts } = (await admin.call('GET', '/hosts')) as {
-    readonly hosts: readonly { readonly name: string; readonly connected: boolean; readonly behind: number | null }[];
+    readonly hosts: readonly { readonly name: string; readonly connected: boolean; readonly knownToOvn: boolean }[];
   };
   return hosts
-    .filter(({ connected, behind }) => connected && behind === null)
+    .filter(({ connected, knownToOvn }) => connected && !knownToOvn)
     .map(({ name }) => {
       const what = 'its agent is connected, but OVN does not know it: nothing is carried there';
       const remedy = 'See there: isthmus doctor (is ovn-controller connected to the southbound database?)';

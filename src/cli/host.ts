@@ -15,6 +15,7 @@ interface HostObject {
   readonly state: 'invited' | 'active' | 'draining';
   readonly connected: boolean;
   readonly connectedSince: string | null;
+  readonly knownToOvn: boolean;
   readonly behind: number | null;
   readonly workloads: readonly string[] | null;
   readonly owes: readonly { readonly vpcId: string; readonly what: 'cut' | 'install' }[];
@@ -37,6 +38,16 @@ const path = (name: string, below = ''): string => `/hosts/${encodeURIComponent(
 
 const connection = ({ state, connected, connectedSince }: HostObject): string =>
   state === 'invited' ? '–' : connected ? `since ${connectedSince}` : 'no';
+/** By how much what it has installed is older than what is wanted. */
+function lag({ behind }: HostObject): string {
+  if (behind === null) return 'nothing yet';
+  if (behind < 1000) return behind === 0 ? '0' : `${behind} ms`;
+  return behind < 60_000 ? `${(behind / 1000).toFixed(1)} s` : `${Math.round(behind / 60_000)} min`;
+}
+const installed = (host: HostObject): string => {
+  if (!host.knownToOvn) return 'OVN does not know the host';
+  return host.behind === null ? 'nothing yet' : host.behind === 0 ? 'the newest' : `${lag(host)} older than the newest`;
+};
 const owed = ({ owes }: HostObject): readonly string[] =>
   owes.map(({ vpcId, what }) =>
     what === 'cut' ? `${vpcId}: may still carry what was taken away` : `${vpcId}: may not carry what was added yet`,
@@ -48,7 +59,7 @@ const show = (options: AdminOptions, host: HostObject): void =>
     title: ({ name, state }) => `${name}  ${state}`,
     properties: (one) => [
       ['Agent connected', connection(one)],
-      ['Configurations behind', one.behind === null ? 'OVN does not know the host' : String(one.behind)],
+      ['Installed configuration', installed(one)],
       ['Workloads', one.workloads === null ? 'not told yet' : one.workloads],
       ['Owes', owed(one)],
       ...(one.problem === null ? [] : [['Why', one.problem] as const]),
@@ -109,7 +120,7 @@ function operatorVerbs(noun: Command): void {
             of: (one) => (one.state === 'invited' ? '–' : one.connected ? 'yes' : 'no'),
             tone: (one) => (one.connected || one.state === 'invited' ? 'good' : 'bad'),
           },
-          { title: 'BEHIND', of: ({ behind }) => (behind === null ? '–' : String(behind)), align: 'right' },
+          { title: 'BEHIND', of: (one) => (one.knownToOvn ? lag(one) : '–'), align: 'right' },
           {
             title: 'WORKLOADS',
             of: ({ workloads }) => (workloads === null ? '–' : String(workloads.length)),

@@ -101,6 +101,9 @@ test('hosts join on trial and again, rest, and are lost', { skip: cannotRun, tim
     await house.stopAgent(2);
     await bed.killDaemon('controller', 2);
     assert.match(await change('i4'), /not yet fenced on h2/);
+    const list = await house.done(1, 'host', 'list');
+    assert.match(list, /^h1 +active +yes +0 /m);
+    assert.match(list, /^h2 +active +no +([0-9]+ ms|[0-9.]+ s) /m, 'a duration');
     assert.deepEqual(await owes(), ['cut']);
     assert.match((await house.on(1, 'host', 'remove', 'h2')).stderr, /still takes workloads/);
     await house.done(1, 'host', 'drain', 'h2');
