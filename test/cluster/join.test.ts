@@ -88,6 +88,14 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     await house.done(1, 'host', 'remove', 'h2');
     assert.equal(await house.host(2), undefined);
   });
+
+  await t.test('a purge of the server says that the network of the hosts stays', async () => {
+    const { status, stdout, stderr } = await house.local(1, 'down', '--purge', '--yes');
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /What was on this machine is removed/);
+    assert.match(stderr, /OVN's rows stay.*docs\/cluster\.md/);
+    assert.doesNotMatch(stderr, /PostgreSQL/, 'its store was here');
+  });
 });
 
 test('Open vSwitch that is another’s is left as it is, and the token unspent, until it is to be taken over', {
