@@ -62,6 +62,12 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     },
   );
 
+  await t.test('a name is not known on a host, which says so', async () => {
+    const { status, stderr } = await house.local(2, 'attach', 'i1', '--netns', b.name);
+    assert.equal(status, 2);
+    assert.match(stderr, /names are not known on a host.*isthmus interface list/s);
+  });
+
   await t.test('it is attached in one place, which the refusal names', async () => {
     const { status, stderr } = await house.local(2, 'attach', first, '--netns', b.name, '--device', 'eth1');
     assert.equal(status, 1);
