@@ -383,7 +383,9 @@ export function register(program: Command): void {
           `  ${sudo}isthmus key create red --save-profile red${here}`,
           '  isthmus --help',
           '',
-          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge --yes${here} removes it.`,
+          options.driver === 'ovn' || storeEnvironment(options)['ISTHMUS_STORE'] !== undefined
+            ? 'Ctrl-C stops the service; the network keeps running. How to end a region for good: docs/cluster.md.'
+            : `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge --yes${here} removes it.`,
           '',
         ].join('\n'),
       );

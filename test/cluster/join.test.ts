@@ -62,6 +62,12 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     },
   );
 
+  await t.test('a name is not known on a host, which says so', async () => {
+    const { status, stderr } = await house.local(2, 'attach', 'i1', '--netns', b.name);
+    assert.equal(status, 2);
+    assert.match(stderr, /names are not known on a host.*isthmus interface list/s);
+  });
+
   await t.test('it is attached in one place, which the refusal names', async () => {
     const { status, stderr } = await house.local(2, 'attach', first, '--netns', b.name, '--device', 'eth1');
     assert.equal(status, 1);
@@ -87,6 +93,14 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     await house.until('the region knows', async () => (await house.host(2))?.workloads?.length === 0);
     await house.done(1, 'host', 'remove', 'h2');
     assert.equal(await house.host(2), undefined);
+  });
+
+  await t.test('a purge of the server says that the network of the hosts stays', async () => {
+    const { status, stdout, stderr } = await house.local(1, 'down', '--purge', '--yes');
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /What was on this machine is removed/);
+    assert.match(stderr, /OVN's rows stay.*docs\/cluster\.md/);
+    assert.doesNotMatch(stderr, /PostgreSQL/, 'its store was here');
   });
 });
 
