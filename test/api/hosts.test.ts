@@ -1,8 +1,10 @@
 /** The gateway of the hosts, against real TLS clients: who may speak, for whom, and what ends a connection. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { test } from 'node:test';
+import { connect, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
 import pino from 'pino';
+import { join, makeKey } from '../../src/agent/join.ts';
 import { dial, RegionCaller } from '../../src/agent/region-caller.ts';
 import { certifyHost, makeAuthority } from '../../src/api/hosts/certificates.ts';
 import { HostGateway } from '../../src/api/hosts/gateway.ts';
@@ -147,16 +149,61 @@ test('what a host tells of one interface is not filed under another', async (t) 
   );
 });
 
-test('one address that says nothing keeps nobody else out', async (t) => {
-  const { gateway, address, admit, connected } = await start(t);
+/** Connections that say nothing. @param again they are made again whenever they are ended */
+function silence(t: TestContext, port: number, sources: readonly string[], count: number, again: boolean) {
+  const open = new Set<Socket>();
+  const ended = { count: 0 };
+  let over = !again;
+  const hold = (localAddress: string): void => {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    socket.on('connect', () => open.add(socket));
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      open.delete(socket);
+      ended.count++;
+      if (!over) setTimeout(hold, 20, localAddress);
+    });
+  };
+  for (let n = 0; n < count; n++) hold(sources[n % sources.length] ?? '');
+  t.after(() => {
+    over = true;
+    for (const socket of open) socket.destroy();
+  });
+  return { open, ended };
+}
+
+test('one address that says nothing keeps nobody out, not even who calls from there', async (t) => {
+  const { gateway, admit, connected } = await start(t);
   const credentials = await admit('h1');
-  const silent = await Promise.allSettled(Array.from({ length: 40 }, () => dial(address, { believe: 'anybody' })));
-  const held = silent.filter(({ status }) => status === 'fulfilled').length;
-  assert.ok(held <= 16, `${held} are held`);
-  for (const one of silent) if (one.status === 'fulfilled') one.value.destroy();
-  await pause(50);
-  await connected(credentials);
+  const { open, ended } = silence(t, gateway.port, ['127.0.0.1'], 40, false);
+  await until(() => ended.count === 24 && open.size === 16);
+  for (let n = 0; n < 10; n++) await connected(credentials);
   assert.equal(gateway.connected().has('h1'), true);
+});
+
+test('two hundred silent connections of twelve addresses keep no host out, and no machine that joins', async (t) => {
+  const { gateway, address, authority, admit, connected, invite } = await start(t);
+  const credentials = await admit('h1');
+  const sources = Array.from({ length: 12 }, (_, n) => `127.0.0.${n + 2}`);
+  const { open, ended } = silence(t, gateway.port, sources, 200, true);
+  await until(() => ended.count > 200 && open.size >= 100);
+  for (let n = 0; n < 15; n++) {
+    await connected(credentials);
+    await pause(20);
+  }
+  const joined = await join(address, { token: await invite('h2'), authority, key: makeKey() });
+  assert.equal(joined.host, 'h2');
+  assert.ok(ended.count > 200, 'the control: they were made again all the while');
+});
+
+test('a host’s connections that say nothing make each other go, and keep no other host out', async (t) => {
+  const { address, admit, connected } = await start(t);
+  const [mute, other] = [await admit('h1'), await admit('h2')];
+  const sockets = await Promise.all(Array.from({ length: 40 }, () => dial(address, mute)));
+  for (const socket of sockets) socket.resume();
+  await until(() => sockets.filter(({ destroyed }) => destroyed).length >= 36);
+  await connected(other);
+  await connected(mute);
 });
 
 test('of two hosts that have one interface the first by name keeps it, whoever told of it first', async (t) => {

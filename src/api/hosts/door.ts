@@ -9,13 +9,17 @@ import type { Logger } from 'pino';
 import { type HostName, isHostName } from '../../model/ids.ts';
 import { ListenError } from '../address.ts';
 import { type Authority, makeGateway } from './certificates.ts';
+import { Crowd } from './crowd.ts';
 import { sourceOf } from './source.ts';
 
 /** Connections that have not said who they are yet, and how long one may take to, in milliseconds. */
 const mostPending = 128;
 const greetPatience = 10_000;
-/** Of those that have not said who they are, so many from one source: none keeps the others out. */
+/** Of those that have not said who they are, so many from one source. */
 const mostPendingOfOne = 16;
+/** Connections with the certificate of a host that have not come to the point, in all and of one host. */
+const mostShown = 1024;
+const mostShownOfOne = 4;
 const mostConnections = 4096;
 
 /** Somebody with the certificate of a host. */
@@ -52,8 +56,11 @@ const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddr
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
-  /** By their places, where they come from. */
-  readonly #pending = new Map<string, string>();
+  /** Those that have not said who they are, by where they come from; and by their places. */
+  readonly #pending = new Crowd<Socket>(mostPending, mostPendingOfOne);
+  readonly #places = new Map<string, Socket>();
+  /** Those with a host's certificate that have not come to the point, by host. */
+  readonly #mute = new Crowd<TLSSocket>(mostShown, mostShownOfOne);
   /** Connections with a certificate, and the key that each of them has shown. */
   readonly #shown = new Map<TLSSocket, { readonly host: HostName; readonly keyHash: string }>();
   readonly #sockets = new Set<TLSSocket>();
@@ -99,19 +106,17 @@ export class Door {
   }
 
   #count(socket: Socket): void {
-    const who = placeOf(socket);
-    const source = sourceOf(socket.remoteAddress);
-    const ofOne = [...this.#pending.values()].filter((one) => one === source).length;
-    if (this.#pending.size >= mostPending || ofOne >= mostPendingOfOne) {
-      socket.destroy();
-      return;
-    }
-    this.#pending.set(who, source);
-    socket.on('close', () => this.#pending.delete(who));
+    const [place, source] = [placeOf(socket), sourceOf(socket.remoteAddress)];
+    this.#places.set(place, socket);
+    socket.on('close', () => {
+      this.#pending.leave(source, socket);
+      if (this.#places.get(place) === socket) this.#places.delete(place);
+    });
+    this.#pending.enter(source, socket);
   }
 
   #welcome(socket: TLSSocket): void {
-    const { log, isKeyOf, onHost, onStranger } = this.#options;
+    const { isKeyOf, onHost, onStranger } = this.#options;
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -126,23 +131,31 @@ export class Door {
     const keyHash = keyHashOf(certificate.publicKey);
     if (host === null || !isKeyOf(host, keyHash)) {
       const { subject } = certificate;
-      log.warn({ from: socket.remoteAddress, subject }, 'a host that is not known was turned away');
+      this.#options.log.warn({ from: socket.remoteAddress, subject }, 'a host that is not known was turned away');
       socket.destroy();
       return;
     }
+    const raw = this.#places.get(placeOf(socket));
+    if (raw !== undefined) this.#pending.leave(sourceOf(socket.remoteAddress), raw);
     this.#shown.set(socket, { host, keyHash });
-    socket.on('close', () => this.#shown.delete(socket));
-    onHost({ socket, host, keyHash, greeted: this.#impatient(socket) });
+    this.#mute.enter(host, socket);
+    const calm = this.#impatient(socket);
+    const greeted = (): void => {
+      calm();
+      this.#mute.leave(host, socket);
+    };
+    socket.on('close', () => {
+      this.#shown.delete(socket);
+      this.#mute.leave(host, socket);
+    });
+    onHost({ socket, host, keyHash, greeted });
   }
 
   /** Ends a connection that does not come to the point. @returns to be called when it has */
   #impatient(socket: TLSSocket): () => void {
     const timer = setTimeout(() => socket.destroy(), greetPatience);
     socket.on('close', () => clearTimeout(timer));
-    return () => {
-      clearTimeout(timer);
-      this.#pending.delete(placeOf(socket));
-    };
+    return () => clearTimeout(timer);
   }
 
   /** Ends the connections of a host, also those that have not said a word yet. @param but the key that may stay */
@@ -153,7 +166,7 @@ export class Door {
   }
 
   async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#places.values()]) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }
