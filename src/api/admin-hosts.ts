@@ -35,13 +35,13 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
   const named = (call: Call): HostName => {
     demanded();
     const name = call.params['name'] ?? '';
-    if (!isHostName(name)) throw new Refused(refuse('not-found', { id: name.slice(0, 64) }));
+    if (!isHostName(name)) throw new Refused(refuse('host-unknown', { name: name.slice(0, 64) }));
     return name;
   };
   const hostIn = (call: Call): Host => {
     const name = named(call);
     const host = call.region.state.get('host', name);
-    if (host === undefined) throw new Refused(refuse('not-found', { id: name }));
+    if (host === undefined) throw new Refused(refuse('host-unknown', { name }));
     return host;
   };
   const view = ({ id, state, tokenExpires, createdTime }: Host): object => {

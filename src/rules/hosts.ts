@@ -57,7 +57,7 @@ export function admitHost(command: Of<'admit-host'>, context: RuleContext): Deci
 
 function joined(context: RuleContext, name: string): Host | Refusal {
   const host = context.state.get('host', name);
-  if (host === undefined) return refuse('not-found', { id: name });
+  if (host === undefined) return refuse('host-unknown', { name });
   return host.state === 'invited' ? refuse('host-not-joined', { name }) : host;
 }
 
@@ -77,7 +77,7 @@ export const undrainHost = (command: Of<'undrain-host'>, context: RuleContext): 
 export function removeHost(command: Of<'remove-host'>, context: RuleContext): Decision {
   const { name, attached, lost } = command;
   const host = context.state.get('host', name);
-  if (host === undefined) return refuse('not-found', { id: name });
+  if (host === undefined) return refuse('host-unknown', { name });
   if (host.state !== 'invited' && lost && attached !== null) return refuse('host-connected', { name });
   if (host.state !== 'invited' && !lost) {
     if (host.state !== 'draining') return refuse('host-not-drained', { name });
