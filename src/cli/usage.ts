@@ -112,7 +112,6 @@ export function register(program: Command): void {
       });
       if (options.quiet === true) return;
       for (const id of rows.length === 0 ? [] : missing) printNote(`Of ${id} there is nothing.`);
-      if (rows.length > 0)
-        printNote(`${answer.priceRule}. ${until(answer)}`);
+      if (rows.length > 0) printNote(`${answer.priceRule}. ${until(answer)}`);
     });
 }
