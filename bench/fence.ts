@@ -1,7 +1,7 @@
 /**
- * The fence (DESIGN P4): a peering is deleted again and again under full traffic, and the packets are counted that its
- * two halves carried after the call had returned. The program counts before it hands over, in the same RCU section, so
- * the count is final once nothing is under way. The control shows that the measurement can fail: the same with a wider
+ * The fence (P4 in docs/architecture.md): a peering is deleted again and again under full traffic, and the packets are
+ * counted that its two halves carried after the call had returned. The program counts before it hands over, in the same
+ * RCU section, so the count is final once nothing is under way. The control shows that the measurement can fail: the same with a wider
  * gap between check and hand-over, and nothing in the fence's place.
  */
 import { execFileSync } from 'node:child_process';

@@ -131,7 +131,7 @@ const modules = new Map([
   ['src/rules/decide.ts', "import type { A } from '../model/ip.ts';"],
   ['src/dataplane/driver.ts', "import {\n  a,\n} from '../rules/decide.ts';"],
   ['src/dataplane/ebpf/maps.ts', "import '../../kernel/netlink.ts';\nimport * as d from '../driver.ts';"],
-  ['src/agent/host.ts', "export { open } from '../dataplane/ebpf/maps.ts';"],
+  ['src/agent/ebpf-commands.ts', "export { open } from '../dataplane/ebpf/maps.ts';"],
   ['src/region/region.ts', "import { a } from '../dataplane/driver.ts';"],
   ['src/api/server.ts', "import { region } from '../region/region.ts';"],
   ['src/cli/main.ts', "const vpc = () => import('../api/server.ts');\nimport { readFileSync } from 'node:fs';"],
@@ -165,7 +165,7 @@ for (const { what, path, source, says } of [
   {
     what: 'sideways',
     path: 'src/region/x.ts',
-    source: "import '../agent/host.ts';",
+    source: "import '../agent/ebpf-commands.ts';",
     says: 'region and agent lie side by side',
   },
   {

@@ -165,7 +165,9 @@ export class HostAgent {
     }
     try {
       const spec = await this.#asking.within(() => this.#interface(portId));
-      return await host.attach(request, spec);
+      return await host.attach(request, spec).catch((error: unknown) => {
+        throw error instanceof DriverError && error.code === 'unavailable' ? notCarried(error) : error;
+      });
     } catch (error) {
       // The region keeps an interface for who was told that he may attach it.
       this.#inform(portId, this.#there(portId) ?? null);
@@ -214,6 +216,14 @@ export class HostAgent {
     this.#options.host.close();
   }
 }
+
+/** Open vSwitch is there, and does not do what it is told: its database says why. */
+const notCarried = ({ message }: DriverError): DriverError =>
+  new DriverError(
+    'unavailable',
+    `${/[.?]$/.test(message) ? message : `${message}.`} See the errors that ovs-vsctl show names. Without the kernel module openvswitch, set ` +
+      'external-ids:ovn-bridge-datapath-type=netdev in Open_vSwitch: ovn-controller makes its bridge anew then.',
+  );
 
 const plainFact = (fact: AttachmentFact): PlainFact => ({ ...fact });
 function portIn(text: string): PortId {

@@ -4,11 +4,10 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect, type SecureContext } from 'node:tls';
 import type { ProbeRow } from '../dataplane/driver.ts';
-import { certificateProblem, contextOf, type OvsdbPki, type PkiNames } from '../dataplane/ovn/ovsdb-tls.ts';
+import { contextOf, type OvsdbPki } from '../dataplane/ovn/ovsdb-tls.ts';
+import { greet, type Shown } from './database-greeting.ts';
 import { list } from './local-ovsdb.ts';
-import { splitAddress } from './region-caller.ts';
 
 /** Paths. */
 export type PkiFiles = OvsdbPki;
@@ -50,33 +49,6 @@ export function certificatesOnCommandLine(ovnDirectory: string): Certificates | 
   return { key, certificate, authority, bootstrap: bootstrap !== undefined };
 }
 
-const patience = 3_000;
-/** Shows the certificate to a server. @returns null once it has taken it, or why not; `wrong`: the certificates are why */
-function greet(
-  remote: string,
-  secureContext: SecureContext,
-  names: PkiNames,
-): Promise<{ readonly wrong: boolean; readonly why: string } | null> {
-  return new Promise((resolve) => {
-    const to = splitAddress(remote.replace(/^ssl:/, ''));
-    const own = { secureContext, rejectUnauthorized: true, checkServerIdentity: () => undefined };
-    const socket = connect({ ...to, ...own });
-    const over = (why: string | null, wrong = false): void => {
-      socket.destroy();
-      resolve(why === null ? null : { wrong, why: `${remote}: ${why}` });
-    };
-    socket.setTimeout(patience, () => over('it does not answer'));
-    socket.once('data', () => over(null));
-    socket.once('close', () => over('it closed the connection'));
-    socket.on('error', (error) => {
-      const problem = certificateProblem(error, names);
-      over(problem ?? error.message, problem !== null);
-    });
-    // With TLS 1.3 only its first answer says that it took the certificate.
-    socket.once('secureConnect', () => socket.write('{"id":0,"method":"list_dbs","params":[]}'));
-  });
-}
-
 const feature = 'certificates';
 const setSsl = 'ovs-vsctl set-ssl KEY CERTIFICATE CA';
 
@@ -95,20 +67,26 @@ export async function probeCertificates(
   if (bootstrap && !existsSync(names.authority)) {
     return row('yes', `${names.certificate}; the first database that is met says whom it believes from then on`);
   }
-  let context: SecureContext;
+  let shown: Shown;
   try {
-    context = contextOf(readPki(names), names);
+    shown = shownOf(names);
   } catch (error) {
     return row('no', (error as Error).message);
   }
-  const answers = await Promise.all(remotes.map((remote) => greet(remote, context, names)));
-  const problems = answers.flatMap((answer) => answer ?? []);
-  const wrong = problems.filter((answer) => answer.wrong);
-  if (wrong.length > 0) return row('no', wrong.map(({ why }) => why).join('; '));
+  const greetings = await Promise.all(remotes.map((remote) => greet(remote, shown)));
+  const problems = greetings.filter((one) => one.kind === 'failed');
+  const say = (of: typeof problems): string => of.map(({ remote, why }) => `${remote}: ${why}`).join('; ');
+  const wrong = problems.filter((problem) => problem.wrong);
+  if (wrong.length > 0) return row('no', say(wrong));
   if (problems.length < remotes.length) return row('yes', `${names.certificate}, which the southbound database takes`);
   // Not the certificates' fault, and mended without this machine.
-  return row('yes', `${names.certificate}; not tried, for ${problems.map(({ why }) => why).join('; ')}`);
+  return row('yes', `${names.certificate}; not tried, for ${say(problems)}`);
 }
+/** What a server is shown. @throws Error naming what cannot be read or used */
+export const shownOf = ({ key, certificate, authority }: PkiFiles): Shown => {
+  const names = { key, certificate, authority };
+  return { secureContext: contextOf(readPki(names), names), names };
+};
 /** @throws Error naming the file that cannot be read */
 function readPki(files: PkiFiles): OvsdbPki {
   const { authority, certificate, key } = files;

@@ -26,7 +26,9 @@ export interface Found {
   /** Ours, on the way there. */
   readonly localAddress: string;
 }
-/** Tells the server nothing. @throws Error when it shows no certificate that has the fingerprint */
+/** A server answers, and is vouched for by another authority than that of the fingerprint. */
+export class StrangerError extends Error {}
+/** Tells the server nothing. @throws StrangerError, or Error when nobody answers by TLS */
 export async function findRegion(address: string, fingerprint: string): Promise<Found> {
   const socket = await dial(address, { believe: 'anybody' });
   try {
@@ -42,9 +44,7 @@ export async function findRegion(address: string, fingerprint: string): Promise<
       seen.push(fingerprintOf(certificate));
       certificate = certificate.issuerCertificate;
     }
-    throw new Error(
-      `the server at ${address} is not of the region whose fingerprint was given; nothing was told to it`,
-    );
+    throw new StrangerError('it is not of the region whose fingerprint was given; nothing was told to it');
   } finally {
     socket.destroy();
   }

@@ -10,8 +10,9 @@ import { OvsHost } from '../dataplane/ovn/host.ts';
 import { lockFile } from '../store/lock.ts';
 import { HostAgent } from './host-agent.ts';
 import { defaultHome, readHome } from './host-home.ts';
-import { probeHost, workloadMtu } from './host-setup.ts';
+import { ovnDirectoryOf, probeHost, workloadMtu } from './host-setup.ts';
 import { DoorServer } from './server.ts';
+import { probeConnection } from './southbound.ts';
 import { upUntilStopped } from './stopping.ts';
 
 const { values } = parseArgs({
@@ -60,7 +61,10 @@ const agent = new HostAgent({
   onEvent: (event) => {
     for (const door of doors) door.broadcast(event);
   },
-  probe: () => probeHost(home.runDirectory, home.encapsulation),
+  probe: async () => [
+    ...(await probeHost(home.runDirectory, home.encapsulation)),
+    await probeConnection(home.runDirectory, ovnDirectoryOf(home.runDirectory)),
+  ],
 });
 doors.push(await DoorServer.open({ kind: 'host', path: join(runDir, 'host.sock'), uid: 0, gid: 0 }, agent.handle));
 log.info({ host: home.name, regions: home.regions, mtu }, 'listening');

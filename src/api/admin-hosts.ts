@@ -35,13 +35,13 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
   const named = (call: Call): HostName => {
     demanded();
     const name = call.params['name'] ?? '';
-    if (!isHostName(name)) throw new Refused(refuse('not-found', { id: name.slice(0, 64) }));
+    if (!isHostName(name)) throw new Refused(refuse('host-unknown', { name: name.slice(0, 64) }));
     return name;
   };
   const hostIn = (call: Call): Host => {
     const name = named(call);
     const host = call.region.state.get('host', name);
-    if (host === undefined) throw new Refused(refuse('not-found', { id: name }));
+    if (host === undefined) throw new Refused(refuse('host-unknown', { name }));
     return host;
   };
   const view = ({ id, state, tokenExpires, createdTime }: Host): object => {
@@ -54,7 +54,8 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       state,
       connected: since !== undefined,
       connectedSince: since === undefined ? null : `${new Date(since).toISOString().slice(0, 19)}Z`,
-      /** null: OVN does not know the host. */
+      knownToOvn: known !== undefined,
+      /** Milliseconds between the configuration that it has installed and the newest; null: it has installed none. */
       behind: known?.behind ?? null,
       /** null: it has told nothing since this server runs. */
       workloads: facts === null ? null : facts.map(({ portId }) => portId).sort(),
@@ -101,14 +102,14 @@ export function adminHostOperations(hosts: HostsOfRegion | null): readonly Opera
       { name: 'drainHost', method: 'POST', path: '/hosts/{name}/drain', tag, summary: 'It takes no new workloads' },
       async (call) => {
         await submit(call, { kind: 'drain-host', name: named(call) });
-        return call.planOnly ? {} : { host: view(hostIn(call)) };
+        return { host: view(hostIn(call)) };
       },
     ),
     withoutBody(
       { name: 'undrainHost', method: 'POST', path: '/hosts/{name}/undrain', tag, summary: 'It takes workloads again' },
       async (call) => {
         await submit(call, { kind: 'undrain-host', name: named(call) });
-        return call.planOnly ? {} : { host: view(hostIn(call)) };
+        return { host: view(hostIn(call)) };
       },
     ),
     withoutBody(

@@ -7,7 +7,10 @@ import { Refused } from './refused.ts';
 
 test('an account that has used its share up waits, nobody else does, and it has it again later', () => {
   let now = 0;
-  const budget = new Budget(() => now);
+  const budget = new Budget(
+    () => now,
+    () => now,
+  );
   const [red, blue] = ['acct-red' as AccountId, 'acct-blue' as AccountId];
   const work = (account: AccountId | null): string =>
     budget.spend(account, () => {
@@ -29,7 +32,10 @@ test('an account that has used its share up waits, nobody else does, and it has 
 
 test('work that fails is counted too', () => {
   let now = 0;
-  const budget = new Budget(() => now);
+  const budget = new Budget(
+    () => now,
+    () => now,
+  );
   const red = 'acct-red' as AccountId;
   const fail = (): never => {
     now += 2000;

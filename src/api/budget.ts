@@ -15,12 +15,23 @@ interface Account {
   at: number;
 }
 
+function cpuTime(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
 export class Budget {
   readonly #accounts = new Map<AccountId, Account>();
   readonly #now: () => number;
+  readonly #worked: () => number;
 
-  constructor(now: () => number = () => performance.now()) {
+  /**
+   * @param now milliseconds
+   * @param worked milliseconds that this thread has worked: what it waits for the machine costs nobody anything
+   */
+  constructor(now: () => number = () => performance.now(), worked: () => number = cpuTime) {
     this.#now = now;
+    this.#worked = worked;
   }
 
   #of(accountId: AccountId): Account {
@@ -41,11 +52,11 @@ export class Budget {
     if (accountId === null) return work();
     const account = this.#of(accountId);
     if (account.left <= 0) reject('too-much-work', { share: String(perSecond / 10) });
-    const started = this.#now();
+    const started = this.#worked();
     try {
       return work();
     } finally {
-      account.left -= this.#now() - started;
+      account.left -= this.#worked() - started;
       account.at = this.#now();
     }
   }

@@ -53,7 +53,8 @@ const answer = <R extends Type.TObject>(rows: R) =>
     from: Type.Union([Text, Type.Null()]),
     to: Type.Union([Text, Type.Null()]),
     meteredUntil: Type.Union([Text, Type.Null()], {
-      description: 'What the data plane counted until then is in it: the time of the call, unless the plane is away',
+      description:
+        'What the data plane counted until then is in it: the time of the call, unless the plane is away; null where another server keeps it',
     }),
     usage: Type.Array(rows),
     priceRule: Text,

@@ -19,9 +19,11 @@ type HostOptions = PlaceOptions & OutputOptions;
 const remedies: Partial<Record<DriverError['code'], string>> = {
   'unknown-interface': 'Create it first: isthmus interface create. A new one needs the region to be up.',
   'already-attached': 'Detach it first: isthmus detach.',
-  unavailable: 'Start the service: sudo isthmus up. Only root may use this socket.',
   'no-such-target': 'Give the name that ip netns list shows, or the pid of a process in the namespace.',
 };
+
+const noAgent =
+  'Start the service: sudo isthmus up; on a host of many its agent: systemctl start isthmus-host. Only root may use this socket.';
 
 /** One call to the agent. @throws Failure */
 async function onHost<T>(options: HostOptions, work: (client: AgentClient) => Promise<T>): Promise<T> {
@@ -31,8 +33,10 @@ async function onHost<T>(options: HostOptions, work: (client: AgentClient) => Pr
     return await work(client);
   } catch (error) {
     if (!(error instanceof DriverError)) throw error;
-    const message = error.message.endsWith('.') ? error.message : `${error.message}.`;
-    throw new Failure(error.code === 'unavailable' ? 2 : 1, message, { remedy: remedies[error.code] ?? '' });
+    const message = /[.?!]$/.test(error.message) ? error.message : `${error.message}.`;
+    const away = error.code === 'unavailable';
+    const remedy = !away ? (remedies[error.code] ?? '') : client === undefined ? noAgent : 'See: isthmus doctor.';
+    throw new Failure(away ? 2 : 1, message, { remedy });
   } finally {
     client?.close();
   }
@@ -41,7 +45,13 @@ async function onHost<T>(options: HostOptions, work: (client: AgentClient) => Pr
 /** The interface that a text means: an id, or a name that only one interface has. */
 async function portId(options: HostOptions, text: string): Promise<string> {
   if (isId('interface', text)) return text;
-  const admin = new AdminClient({ socket: sockets(placesOf(options).runDir).admin });
+  const { admin: path, host } = sockets(placesOf(options).runDir);
+  if (!existsSync(path) && existsSync(host)) {
+    throw new Failure(2, `'${text}' is not the id of an interface, and names are not known on a host.`, {
+      remedy: 'Give its id, as isthmus interface list shows it: port-….',
+    });
+  }
+  const admin = new AdminClient({ socket: path });
   const { interfaces } = (await admin.call('GET', `/interfaces?name=${encodeURIComponent(text)}`)) as {
     interfaces: readonly { networkInterfaceId: string; accountName: string }[];
   };

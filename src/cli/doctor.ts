@@ -25,9 +25,24 @@ const ofProbe = ({ feature, state, required, detail }: ProbeRow): Check => ({
   detail,
 });
 
+/** Hosts that have joined, and of which OVN knows nothing. */
+async function ofHosts(admin: AdminClient): Promise<readonly Check[]> {
+  const { hosts } = (await admin.call('GET', '/hosts')) as {
+    readonly hosts: readonly { readonly name: string; readonly connected: boolean; readonly knownToOvn: boolean }[];
+  };
+  return hosts
+    .filter(({ connected, knownToOvn }) => connected && !knownToOvn)
+    .map(({ name }) => {
+      const what = 'its agent is connected, but OVN does not know it: nothing is carried there';
+      const remedy = 'See there: isthmus doctor (is ovn-controller connected to the southbound database?)';
+      return { what: `host ${name}`, state: 'bad', detail: `${what}. ${remedy}` };
+    });
+}
+
 async function ofRegion(socket: string): Promise<readonly Check[]> {
   try {
-    const status = (await new AdminClient({ socket }).call('GET', '/status')) as RegionStatus;
+    const admin = new AdminClient({ socket });
+    const status = (await admin.call('GET', '/status')) as RegionStatus;
     const behind = status.planeProblem !== null || status.appliedRevision < status.revision;
     return [
       { what: 'region', state: 'good', detail: `${status.region}, revision ${status.revision}` },
@@ -46,6 +61,7 @@ async function ofRegion(socket: string): Promise<readonly Check[]> {
         const advice = 'Bring it back, and it catches up by itself; if it is gone for good, take it out of the region.';
         return { what: `host ${host} is behind`, state: 'bad', detail: `${owes}.${why} ${advice}` };
       }),
+      ...(status.driver === 'ovn' ? await ofHosts(admin) : []),
       ...status.drift
         .slice(-5)
         .map(({ time, what }): Check => ({ what: 'drift', state: 'warn', detail: `${time} ${what}` })),
@@ -73,7 +89,7 @@ async function ofDriver(paths: ReturnType<typeof sockets>): Promise<readonly Che
   } finally {
     agent?.close();
   }
-  const { EbpfDriver } = await import('../agent/host.ts');
+  const { EbpfDriver } = await import('../agent/ebpf-commands.ts');
   return (await EbpfDriver.probe()).map(ofProbe);
 }
 

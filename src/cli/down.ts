@@ -1,11 +1,13 @@
-/** `isthmus down`: stops the service; with `--purge` removes every trace of it. */
+/** `isthmus down`: stops the service; with `--purge` removes every trace of it on this machine, and it says what is elsewhere. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
+import type { RegionStatus } from '../region/service.ts';
+import { AdminClient } from './admin.ts';
 import { Failure } from './failure.ts';
-import { type OutputOptions, printJson, printText } from './output.ts';
-import { isRoot, type PlaceOptions, type Places, placeOptions, placesOf } from './places.ts';
+import { type OutputOptions, printJson, printNote, printText } from './output.ts';
+import { isRoot, type PlaceOptions, type Places, placeOptions, placesOf, sockets } from './places.ts';
 
 /** How long a process may take to end, in milliseconds. */
 const patience = 15_000;
@@ -26,7 +28,8 @@ function runningPid(path: string): number | null {
   if (!Number.isInteger(pid) || pid <= 1 || !alive(pid)) return null;
   // The number may have been given to somebody else since.
   const command = existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
-  return /src\/(cli|agent|api)\/main\.ts|isthmus-region/.test(command) ? pid : null;
+  // An agent that was started before an upgrade may be `agent/main.ts` still.
+  return /src\/((cli|api)\/main|agent\/(ebpf-)?main)\.ts|isthmus-region/.test(command) ? pid : null;
 }
 
 /** The unit of ours that keeps a process; it would start it again. */
@@ -76,7 +79,7 @@ const mountsIn = (directory: string): readonly string[] =>
  */
 export async function purge(places: Places): Promise<void> {
   if (isRoot()) {
-    const { purgePlane } = await import('../agent/host.ts');
+    const { purgePlane } = await import('../agent/ebpf-commands.ts');
     purgePlane({ bpffsPath: join(places.runDir, 'bpf'), namespaceName: places.namespace });
   }
   for (const directory of [places.runDir, places.data]) {
@@ -86,6 +89,24 @@ export async function purge(places: Places): Promise<void> {
     }
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** What a purge here does not reach, and how it goes: a line each. To be asked while the service runs. */
+async function staying(places: Places): Promise<readonly string[]> {
+  const admin = new AdminClient({ socket: sockets(places.runDir).admin });
+  const status = (await admin.call('GET', '/status').catch(() => null)) as RegionStatus | null;
+  const elsewhere = existsSync(places.data) && !existsSync(join(places.data, 'region.db'));
+  const lines: string[] = [];
+  if (elsewhere) {
+    lines.push('The store in PostgreSQL stays, if it was kept there: drop schema isthmus cascade, in its database.');
+  }
+  if (status?.driver === 'ovn' || (status === null && elsewhere)) {
+    lines.push(
+      "OVN's rows stay, and with them the network of the hosts: see “End a region” in docs/cluster.md.",
+      'Other API servers of the region go on, and hosts stay joined.',
+    );
+  }
+  return lines;
 }
 
 export function register(program: Command): void {
@@ -115,10 +136,13 @@ export function register(program: Command): void {
         ask.close();
         if (!/^y(es)?$/i.test(answer.trim())) throw new Failure(1, 'Nothing was removed.');
       }
+      const stays = options.purge === true ? await staying(places) : [];
       const stopped = await stopService(places);
       if (options.purge === true) await purge(places);
-      if (options.json === true) return printJson({ stopped: stopped > 0, purged: options.purge === true });
-      const network = options.purge === true ? 'Every trace is removed.' : 'The network keeps running.';
+      if (options.json === true) return printJson({ stopped: stopped > 0, purged: options.purge === true, stays });
+      const removed = stays.length === 0 ? 'Every trace is removed.' : 'What was on this machine is removed.';
+      const network = options.purge === true ? removed : 'The network keeps running.';
       printText(`${stopped === 0 ? 'No service was running.' : 'The service is stopped.'} ${network}\n`);
+      for (const line of stays) printNote(line);
     });
 }

@@ -25,7 +25,7 @@ export function register(program: Command): void {
   placeOptions(program.command('agent').description('the privileged half alone (systemd)'))
     .option('--user <name>', 'whom the region runs as (default isthmus)')
     .action(async (options: PlaceOptions & { user?: string }) => {
-      const { prepareAgent } = await import('../agent/launch.ts');
+      const { prepareAgent } = await import('../agent/ebpf-launch.ts');
       const places = placesOf(options);
       const { uid, gid } = serviceUser(options.user, places.namespace);
       const { file, args } = prepareAgent({ runDir: places.runDir, namespace: places.namespace, uid, gid });

@@ -8,8 +8,9 @@ import { certificatesOf, type PkiFiles, probeCertificates } from '../agent/host-
 import { foreignClaims } from '../agent/host-claims.ts';
 import { defaultHome, type Home, joiningKey, readHome, writeHome } from '../agent/host-home.ts';
 import { defaultRunDirectory, ovnDirectoryOf, probeHost, setUp } from '../agent/host-setup.ts';
-import { type Found, findRegion, fingerprintForm, joinAny, makeKey, stillKnown } from '../agent/join.ts';
+import { type Found, findRegion, fingerprintForm, joinAny, makeKey, StrangerError, stillKnown } from '../agent/join.ts';
 import { splitAddress } from '../agent/region-caller.ts';
+import { probeSouthbound } from '../agent/southbound.ts';
 import { DriverError, type ProbeRow } from '../dataplane/driver.ts';
 import { Failure } from './failure.ts';
 import { printJson, printNote, printText } from './output.ts';
@@ -80,12 +81,20 @@ async function reachable(
   fingerprint: string,
 ): Promise<Found & { readonly address: string }> {
   const problems: string[] = [];
+  let stranger = false;
   for (const address of regions) {
     try {
       return { address, ...(await findRegion(address, fingerprint)) };
     } catch (error) {
+      stranger ||= error instanceof StrangerError;
       problems.push(`${address}: ${said(error)}`);
     }
+  }
+  if (stranger) {
+    throw new Failure(2, 'Who answers shows another authority than that of --ca-fingerprint.', {
+      lines: problems,
+      remedy: 'Copy the line that host invite prints whole; if it is right, somebody else answers at that address.',
+    });
   }
   throw new Failure(2, 'No server of the region can be reached.', {
     lines: problems,
@@ -160,21 +169,23 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
   if (before !== null && !known) {
     say(`removed    the region does not know this machine as ${before.name} any more: it joins anew, with another key`);
   }
+  const notes: string[] = [];
   const encapsulation = options.encapIp ?? found.localAddress.replace(/^::ffff:/, '');
   const demandAll = (rows: readonly ProbeRow[]): void => {
-    for (const { feature, state, detail } of rows)
-      say(`${state === 'yes' ? 'ok        ' : 'missing   '} ${feature}: ${detail}`);
+    for (const { feature, state, required, detail } of rows) {
+      say(`${state === 'yes' ? 'ok        ' : required ? 'missing   ' : 'note      '} ${feature}: ${detail}`);
+      if (state !== 'yes' && !required) notes.push(`${feature} ${detail}`);
+    }
     demand(rows);
   };
   demandAll(await probeHost(runDirectory, encapsulation));
   await demandOurs(options, { runDirectory, before, southbound, found }, say);
-  if (secure.length > 0) {
-    const used =
-      certificates === undefined
-        ? await certificatesOf(runDirectory, ovnDirectoryOf(runDirectory))
-        : { ...certificates, bootstrap: false };
-    demandAll([await probeCertificates(secure, used)]);
-  }
+  const used =
+    certificates === undefined
+      ? await certificatesOf(runDirectory, ovnDirectoryOf(runDirectory))
+      : { ...certificates, bootstrap: false };
+  if (secure.length > 0) demandAll([await probeCertificates(secure, used)]);
+  demandAll([await probeSouthbound(southbound, secure.length > 0 ? used : null)]);
 
   if (dryRun) {
     const name = (known ? before?.name : options.name) ?? 'NAME';
@@ -206,6 +217,7 @@ export async function joinRegion(options: JoinOptions): Promise<void> {
     });
   }
   if (options.json === true) return printJson({ name, regions, southbound, encapsulation, steps: lines });
+  for (const note of notes) printNote(`Not yet: ${note}`);
   const again = before !== null && !known;
   printNote(
     again

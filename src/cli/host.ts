@@ -15,6 +15,7 @@ interface HostObject {
   readonly state: 'invited' | 'active' | 'draining';
   readonly connected: boolean;
   readonly connectedSince: string | null;
+  readonly knownToOvn: boolean;
   readonly behind: number | null;
   readonly workloads: readonly string[] | null;
   readonly owes: readonly { readonly vpcId: string; readonly what: 'cut' | 'install' }[];
@@ -37,6 +38,16 @@ const path = (name: string, below = ''): string => `/hosts/${encodeURIComponent(
 
 const connection = ({ state, connected, connectedSince }: HostObject): string =>
   state === 'invited' ? '–' : connected ? `since ${connectedSince}` : 'no';
+/** By how much what it has installed is older than what is wanted. */
+function lag({ behind }: HostObject): string {
+  if (behind === null) return 'nothing yet';
+  if (behind < 1000) return behind === 0 ? '0' : `${behind} ms`;
+  return behind < 60_000 ? `${(behind / 1000).toFixed(1)} s` : `${Math.round(behind / 60_000)} min`;
+}
+const installed = (host: HostObject): string => {
+  if (!host.knownToOvn) return 'OVN does not know the host';
+  return host.behind === null ? 'nothing yet' : host.behind === 0 ? 'the newest' : `${lag(host)} older than the newest`;
+};
 const owed = ({ owes }: HostObject): readonly string[] =>
   owes.map(({ vpcId, what }) =>
     what === 'cut' ? `${vpcId}: may still carry what was taken away` : `${vpcId}: may not carry what was added yet`,
@@ -48,7 +59,7 @@ const show = (options: AdminOptions, host: HostObject): void =>
     title: ({ name, state }) => `${name}  ${state}`,
     properties: (one) => [
       ['Agent connected', connection(one)],
-      ['Configurations behind', one.behind === null ? 'OVN does not know the host' : String(one.behind)],
+      ['Installed configuration', installed(one)],
       ['Workloads', one.workloads === null ? 'not told yet' : one.workloads],
       ['Owes', owed(one)],
       ...(one.problem === null ? [] : [['Why', one.problem] as const]),
@@ -56,6 +67,8 @@ const show = (options: AdminOptions, host: HostObject): void =>
       ['Invited', one.createdTime],
     ],
   });
+
+const lastSeen = (portId: string): string => `${portId} was attached there when it was last heard.`;
 
 /** Seconds of `90m`, `24h` or a number. */
 function seconds(text: string): number {
@@ -107,7 +120,7 @@ function operatorVerbs(noun: Command): void {
             of: (one) => (one.state === 'invited' ? '–' : one.connected ? 'yes' : 'no'),
             tone: (one) => (one.connected || one.state === 'invited' ? 'good' : 'bad'),
           },
-          { title: 'BEHIND', of: ({ behind }) => (behind === null ? '–' : String(behind)), align: 'right' },
+          { title: 'BEHIND', of: (one) => (one.knownToOvn ? lag(one) : '–'), align: 'right' },
           {
             title: 'WORKLOADS',
             of: ({ workloads }) => (workloads === null ? '–' : String(workloads.length)),
@@ -144,6 +157,12 @@ function operatorVerbs(noun: Command): void {
     .option('--lost', 'the machine is gone for good: do not ask it')
     .action(async (name: string, options: AdminOptions & { readonly lost?: true }) => {
       const query = options.lost === true ? '?lost=true' : '';
+      if (options.lost === true && options.plan === true && options.quiet !== true) {
+        const { host } = (await new AdminClient(options).call('GET', path(name))) as {
+          host: HostObject;
+        };
+        for (const portId of host.workloads ?? []) printNote(lastSeen(portId));
+      }
       const done = (await new AdminClient(options).call('DELETE', path(name, query))) as {
         readonly chassisProblem: string | null;
         readonly unproven: readonly string[];
@@ -158,7 +177,7 @@ function operatorVerbs(noun: Command): void {
       if (options.lost !== true) {
         return printNote('Stop ovn-controller there (systemctl disable --now ovn-host), or OVN takes it back.');
       }
-      for (const portId of done.lastWorkloads) printNote(`${portId} was attached there when it was last heard.`);
+      for (const portId of done.lastWorkloads) printNote(lastSeen(portId));
       for (const vpcId of done.unproven) printNote(`It never proved that it has cut what was taken from ${vpcId}.`);
       printNote('Nobody can prove any more what that machine does. If it still runs, keep it from the tunnel network.');
     });

@@ -224,7 +224,7 @@ export async function startService(options: UpOptions, say: (text: string) => vo
   try {
     let agent: Keeper | undefined;
     if (options.driver === 'ebpf') {
-      const { prepareAgent } = await import('../agent/launch.ts');
+      const { prepareAgent } = await import('../agent/ebpf-launch.ts');
       // Made anew with every start, in case somebody took the namespace or the mount away.
       const start = (): ChildProcess => {
         const { runDir, namespace } = places;
@@ -354,7 +354,7 @@ async function demandKernel(): Promise<void> {
       remedy: 'Run it with sudo, or play in memory: --driver fake.',
     });
   }
-  const { EbpfDriver } = await import('../agent/host.ts');
+  const { EbpfDriver } = await import('../agent/ebpf-commands.ts');
   const missing = (await EbpfDriver.probe()).filter(({ state, required }) => required && state !== 'yes');
   if (missing.length === 0) return;
   throw new Failure(2, 'This host lacks what the eBPF driver needs.', {
@@ -383,7 +383,9 @@ export function register(program: Command): void {
           `  ${sudo}isthmus key create red --save-profile red${here}`,
           '  isthmus --help',
           '',
-          `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge --yes${here} removes it.`,
+          options.driver === 'ovn' || storeEnvironment(options)['ISTHMUS_STORE'] !== undefined
+            ? 'Ctrl-C stops the service; the network keeps running. How to end a region for good: docs/cluster.md.'
+            : `Ctrl-C stops the service; the network keeps running. ${sudo}isthmus down --purge --yes${here} removes it.`,
           '',
         ].join('\n'),
       );

@@ -84,6 +84,12 @@ function columns(options: UsageOptions): readonly Column<UsageRow>[] {
   ];
 }
 
+/** Of several servers only the one that keeps the data plane counts, and knows how far. */
+const until = ({ meteredUntil }: UsageAnswer): string =>
+  meteredUntil === null
+    ? 'Until when it is counted is not known here: another server keeps the data plane, or it is away (isthmus doctor).'
+    : `Counted until ${meteredUntil}.`;
+
 export function register(program: Command): void {
   const usage = program.command('usage').description('what your peering connections carried, and its price');
   eitherOptions(usage.argument('[peering...]', 'your halves, by id or name; all when left out'))
@@ -107,6 +113,6 @@ export function register(program: Command): void {
       if (options.quiet === true) return;
       for (const id of rows.length === 0 ? [] : missing) printNote(`Of ${id} there is nothing.`);
       if (rows.length > 0)
-        printNote(`${answer.priceRule}. Counted until ${answer.meteredUntil ?? 'the data plane is back'}.`);
+        printNote(`${answer.priceRule}. ${until(answer)}`);
     });
 }

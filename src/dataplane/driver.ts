@@ -3,8 +3,8 @@
  *
  * - `observe` reads what is there now; it never answers from memory.
  * - `apply` makes before it breaks, ends with one fence, and may be called again with the same plan: when it resolves
- *   with `ok`, no packet that was admitted by what the plan removed enters any interface again (DESIGN P4). When it
- *   fails it throws a `DriverError`; the caller observes again and never assumes.
+ *   with `ok`, no packet that was admitted by what the plan removed enters any interface again (P4 in
+ *   docs/architecture.md). When it fails it throws a `DriverError`; the caller observes again and never assumes.
  * - A plan that does not fit is refused before its first write (`DriverError.code === 'does-not-fit'`, naming the table).
  * - A break step never takes an address that the same plan gave to another interface (an address that moves).
  * - Objects that are not ours are reported by `observe`, never touched.

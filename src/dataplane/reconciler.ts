@@ -194,7 +194,7 @@ export class Reconciler implements Plane {
 
   /**
    * The disconnects of VPCs that cannot follow, by themselves: whatever else does not fit, and a tenant can bring that
-   * about, a peering that the other side has broken must not live on (DESIGN P4).
+   * about, a peering that the other side has broken must not live on (P4 in docs/architecture.md).
    */
   async #disconnect(vpcIds: Iterable<VpcId>): Promise<void> {
     const kills = this.#planFor(vpcIds).break.flatMap((step): Step[] =>

@@ -3,7 +3,7 @@
  * the kernel's program to it cell by cell, reason included. Order of checks: that of `model/drop-reason.ts`.
  *
  * A packet that came over a peering is delivered inside the peer VPC or dropped; no route of that VPC is consulted, so
- * peering is not transitive whatever its route tables say (DESIGN P3).
+ * peering is not transitive whatever its route tables say (P3 in docs/architecture.md).
  */
 import type { DropReason } from '../model/drop-reason.ts';
 import type { HalfId, PortId, RouteTableId, VpcId } from '../model/ids.ts';

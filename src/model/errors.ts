@@ -405,6 +405,18 @@ export const errors = {
     text: 'The agent of host {name} is not connected: nobody can tell what is attached there.',
     remedy: 'Start its agent. If the machine is gone for good, remove it as lost.',
   },
+  'host-unknown': {
+    http: 404,
+    status: 'NOT_FOUND',
+    text: 'There is no host {name}.',
+    remedy: 'See which there are: isthmus host list.',
+  },
+  'host-connected': {
+    http: 400,
+    status: 'FAILED_PRECONDITION',
+    text: 'Host {name} is not lost: its agent is connected.',
+    remedy: 'Drain it, detach its workloads there, and remove it without --lost; or stop its agent first.',
+  },
   'host-draining': {
     http: 400,
     status: 'FAILED_PRECONDITION',

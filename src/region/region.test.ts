@@ -130,6 +130,17 @@ test('two tenants join, exchange packets along routes on both sides, and part', 
   await region.close();
 });
 
+test('a change that leaves the network alone is answered at once, and counts as applied', async () => {
+  const { region, give } = await twoStrangers();
+  await give({ kind: 'create-account', name: 'green' }, { kind: 'operator' });
+  const { revision } = region.status();
+  for (let turns = 0; region.status().appliedRevision < revision; turns++) {
+    assert.ok(turns < 20, `revision ${region.status().appliedRevision} of ${revision}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await region.close();
+});
+
 test('18. growth that overlaps a Connected peer is refused, and allowed once they have parted', async () => {
   const { region, give, refused, side, peer } = await twoStrangers();
   const a = await side('red', '10.0.0.0/24');

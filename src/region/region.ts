@@ -259,6 +259,8 @@ export class Region implements RegionService {
   async submit(command: Command, context: CommandContext): Promise<Outcome> {
     const { outcome, dirty, stored } = await this.#inTurn(() => this.#carryOut(command, context));
     if (isRefusal(outcome) || dirty === null) return outcome;
+    // Nobody waits for what leaves the network alone. But servers wait for the word that their revision is true.
+    if (dirty.size === 0 && stored) void this.#follower.follow(outcome.revision, dirty);
     if (dirty.size === 0 || (!stored && this.#holds(outcome.revision, dirty))) return { ...outcome, applied: true };
     const { applied, ...behind } = await this.#follower.follow(outcome.revision, dirty);
     return { ...outcome, applied, ...(isBehind(behind) ? { behind } : {}) };

@@ -146,9 +146,9 @@ export interface RegionService {
   }): Promise<readonly JournalEntry[]>;
   /** Rejects when the data plane cannot be reached. */
   counters(): Promise<Counters>;
-  /** Last known facts; an interface without one is detached. */
   /** The books of usage. */
   readonly meter: Pick<Meter, 'book' | 'bookedUntil' | 'half' | 'totals' | 'sums' | 'hours' | 'onBooked'>;
+  /** The last known fact; an interface without one is detached. */
   attachment(portId: PortId): AttachmentFact | undefined;
   trace(packet: Packet): Promise<Verdict>;
   probe(): Promise<readonly ProbeRow[]>;

@@ -1,6 +1,6 @@
 /**
  * Limits how often an account may name VPC ids that do not exist: the id is the invitation, and guessing must not pay
- * (DESIGN §4). A bucket for each account, refilled with time; nothing is stored.
+ * (docs/jdcloud-api.md). A bucket for each account, refilled with time; nothing is stored.
  */
 import type { AccountId } from '../model/ids.ts';
 

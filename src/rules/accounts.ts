@@ -8,7 +8,7 @@ import { dropVpc } from './vpcs.ts';
 
 type Of<K extends OperatorCommand['kind']> = Extract<OperatorCommand, { kind: K }>;
 
-/** Requests a second and access key, unless the operator says otherwise (DESIGN §4). */
+/** Requests a second and access key, unless the operator says otherwise. */
 export const defaultRequestsPerSecond = 1000;
 
 export function createAccount(command: Of<'create-account'>, context: RuleContext): Decision {

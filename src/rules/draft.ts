@@ -65,7 +65,7 @@ export class Draft {
 
 /**
  * The resource, if it is the caller's own. What belongs to somebody else is refused exactly like what does not exist
- * (DESIGN P8).
+ * (P8 in docs/architecture.md).
  */
 export function owned<K extends OwnedKind>(context: RuleContext, kind: K, id: string): ResourceOf<K> | Refusal {
   const resource = context.state.get<OwnedKind>(kind, id);

@@ -90,7 +90,7 @@ test('a second invitation voids the first, and a host that has joined is not inv
 
 test('draining and back; who has not joined cannot drain', () => {
   const { state, give } = region();
-  assert.equal(give({ kind: 'drain-host', name }), 'not-found');
+  assert.equal(give({ kind: 'drain-host', name }), 'host-unknown');
   give(invite());
   assert.equal(give({ kind: 'drain-host', name }), 'host-not-joined');
   give(admit());
@@ -115,6 +115,7 @@ test('a host goes drained and empty, or lost', () => {
   assert.equal(state.get('host', name), undefined);
   give(invite());
   give(admit());
+  assert.equal(give(remove([], true)), 'host-connected', 'who speaks is not lost');
   assert.equal(give(remove(null, true)), null, 'lost');
   give(invite());
   assert.equal(give(remove(null)), null, 'it never joined');

@@ -57,7 +57,7 @@ export function admitHost(command: Of<'admit-host'>, context: RuleContext): Deci
 
 function joined(context: RuleContext, name: string): Host | Refusal {
   const host = context.state.get('host', name);
-  if (host === undefined) return refuse('not-found', { id: name });
+  if (host === undefined) return refuse('host-unknown', { name });
   return host.state === 'invited' ? refuse('host-not-joined', { name }) : host;
 }
 
@@ -73,11 +73,12 @@ export const drainHost = (command: Of<'drain-host'>, context: RuleContext): Deci
 export const undrainHost = (command: Of<'undrain-host'>, context: RuleContext): Decision =>
   turn(context, command.name, 'active');
 
-/** A host that may still carry packets goes only empty; one that is lost goes as it is. */
+/** A host that may still carry packets goes only empty; one that is lost goes as it is, and is not heard of any more. */
 export function removeHost(command: Of<'remove-host'>, context: RuleContext): Decision {
   const { name, attached, lost } = command;
   const host = context.state.get('host', name);
-  if (host === undefined) return refuse('not-found', { id: name });
+  if (host === undefined) return refuse('host-unknown', { name });
+  if (host.state !== 'invited' && lost && attached !== null) return refuse('host-connected', { name });
   if (host.state !== 'invited' && !lost) {
     if (host.state !== 'draining') return refuse('host-not-drained', { name });
     if (attached === null) return refuse('host-away', { name });

@@ -1,6 +1,6 @@
 /**
- * Overlap of addresses between VPCs (DESIGN P6): one symmetric function, called by every command that can create an
- * overlap. A foreign one-sided half never constrains a VPC; nor do own halves that are not Connected.
+ * Overlap of addresses between VPCs (P6 in docs/architecture.md): one symmetric function, called by every command that
+ * can create an overlap. A foreign one-sided half never constrains a VPC; nor do own halves that are not Connected.
  */
 import type { VpcId } from '../model/ids.ts';
 import { contains, overlaps, type Prefix } from '../model/ip.ts';

@@ -40,7 +40,7 @@ const reach: readonly (readonly [Pair, (two: Two) => void])[] = [
   [['none', 'Disconnected'], (t) => [make(t, t.a, t.b), make(t, t.b, t.a), drop(t, t.a, t.b)]],
 ];
 
-/** DESIGN §4's table, written once more: what each event of A makes of each pair; null where it is refused. */
+/** The table of `peering.ts`, written once more: what each event of A makes of each pair; null where it is refused. */
 const table = {
   create: {
     'none none': ['Initiated', 'none'],

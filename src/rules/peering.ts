@@ -1,7 +1,7 @@
 /**
  * The rules of VPC peering. A connection is two halves, one per owner; there is no accept call: the other side consents
  * by creating its own half. A half's state is derived from what happened, by the table below, and never set by hand.
- * Source: JD Cloud "VPC Peering Connection"; where the vendor is silent, DESIGN §4.
+ * Source: JD Cloud "VPC Peering Connection"; where the vendor is silent, docs/jdcloud-api.md.
  */
 import { isRefusal, type Refusal, refuse } from '../model/errors.ts';
 import type { HalfId, VpcId } from '../model/ids.ts';

@@ -56,7 +56,7 @@ export function modifySubnet(command: Of<'modify-subnet'>, context: RuleContext)
   return draft.done({ id: subnet.id });
 }
 
-/** Refused while an interface is in it. Peering rules of its table do not matter: they belong to the table (DESIGN §4). */
+/** Refused while an interface is in it. Peering rules do not matter: they belong to its table (docs/jdcloud-api.md). */
 export function deleteSubnet(command: Of<'delete-subnet'>, context: RuleContext): Decision {
   const subnet = owned(context, 'subnet', command.subnetId);
   if (isRefusal(subnet)) return subnet;

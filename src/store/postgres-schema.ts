@@ -65,9 +65,6 @@ alter table head add column plane_owed jsonb not null default '[]';
 `,
 ];
 
-/** The schema that this version reads and writes. */
-export const postgresSchemaVersion = steps.length;
-
 /**
  * Makes the schema, or brings it to the newest version.
  * @throws StoreVersionError when another program or a newer version made it; nothing is touched then

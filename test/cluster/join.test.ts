@@ -62,6 +62,12 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     },
   );
 
+  await t.test('a name is not known on a host, which says so', async () => {
+    const { status, stderr } = await house.local(2, 'attach', 'i1', '--netns', b.name);
+    assert.equal(status, 2);
+    assert.match(stderr, /names are not known on a host.*isthmus interface list/s);
+  });
+
   await t.test('it is attached in one place, which the refusal names', async () => {
     const { status, stderr } = await house.local(2, 'attach', first, '--netns', b.name, '--device', 'eth1');
     assert.equal(status, 1);
@@ -87,6 +93,14 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     await house.until('the region knows', async () => (await house.host(2))?.workloads?.length === 0);
     await house.done(1, 'host', 'remove', 'h2');
     assert.equal(await house.host(2), undefined);
+  });
+
+  await t.test('a purge of the server says that the network of the hosts stays', async () => {
+    const { status, stdout, stderr } = await house.local(1, 'down', '--purge', '--yes');
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /What was on this machine is removed/);
+    assert.match(stderr, /OVN's rows stay.*docs\/cluster\.md/);
+    assert.doesNotMatch(stderr, /PostgreSQL/, 'its store was here');
   });
 });
 
@@ -161,6 +175,39 @@ test('Open vSwitch that is another’s is left as it is, and the token unspent, 
     const { status, stdout, stderr } = await house.joinBy(1, invitation, ...probe);
     assert.equal(status, 0, stderr);
     assert.match(stdout, /would {6}Open vSwitch: system-id=h1/);
+  });
+  await t.test('an address without the database is refused before the token is shown', async () => {
+    const fresh = ['--state', join(house.folder, 'fresh'), '--ovn-remote'];
+    const north = bed.remotes.northbound;
+    const { status, stderr } = await house.joinBy(1, invitation, ...fresh, north);
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, new RegExp(`${north} has .*OVN_Northbound.* and not OVN_Southbound.*--ovn-remote`));
+    assert.match(stderr, /the token is not spent/);
+    const nobody = await house.joinBy(1, invitation, ...fresh, 'tcp:127.0.0.1:9');
+    assert.equal(nobody.status, 2);
+    assert.match(nobody.stderr, /none answers from here: tcp:127\.0\.0\.1:9/);
+    assert.equal(existsSync(join(house.folder, 'fresh')), false);
+  });
+  await t.test('doctor tells of a host that OVN does not know, on the server and there', async () => {
+    const doctor = async () => {
+      const { stdout } = await house.on(1, 'doctor', '--json', '--run-dir', house.run(1));
+      return JSON.parse(stdout) as readonly { what: string; state: string; detail: string }[];
+    };
+    const bad = async () => (await doctor()).filter(({ state }) => state === 'bad').map(({ what }) => what);
+    set(`ovn-remote="${bed.remotes.southbound}"`, 'system-id=h1');
+    await house.until('all is well', async () => (await bad()).length === 0);
+    // What is in OVN's books of it goes; as long as it finds the database it would come back.
+    set('ovn-remote="tcp:127.0.0.1:9"');
+    execFileSync('ovn-sbctl', [`--db=unix:${join(bed.folder(1), 'sb.sock')}`, 'chassis-del', 'h1'], {
+      timeout: 10_000,
+    });
+    const both = async () => {
+      const now = await bad();
+      return now.includes('host h1') && now.includes('ovn-controller connected');
+    };
+    await house.until('both tell', both);
+    set(`ovn-remote="${bed.remotes.southbound}"`);
+    await house.until('all is well again', async () => (await bad()).length === 0);
   });
   await t.test('without the database’s address it asks for the whole line', async () => {
     const at = invitation.indexOf('--ovn-remote');

@@ -1,4 +1,4 @@
-/** When a disconnect has been answered, no packet that used the peering is delivered any more (DESIGN P4). */
+/** When a disconnect has been answered, no packet that used it is delivered any more (P4 in docs/architecture.md). */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -130,6 +130,22 @@ test('a reply waits for the leader’s fence; when the leader goes another takes
   );
 });
 
+test('what leaves the network alone counts as applied on every server, also on one that starts later', async (t) => {
+  const postgres = await startPostgres(t);
+  if (postgres === null) return;
+  const url = await postgres.database('quiet');
+  const driver = new FakeDriver();
+  const { leader, other, servers } = await two(t, url, driver);
+  const level = (of: readonly Server[], revision: number): boolean =>
+    of.every(({ region }) => region.status().appliedRevision === revision && region.status().revision === revision);
+  for (const [n, server] of [leader, other, leader].entries()) {
+    await give(server, { kind: 'create-account', name: `a${n}` });
+    await until(`revision ${n + 1} is applied`, () => level(servers, n + 1));
+  }
+  const third = await startServer(t, url, driver);
+  assert.ok(level([third], 3), 'it waited for no other change');
+});
+
 test('a server that has not heard of a change does not answer from before it', async (t) => {
   const postgres = await startPostgres(t);
   if (postgres === null) return;

@@ -232,7 +232,7 @@ export const routeTableView = (state: StateView, table: RouteTable): Static<type
 
 /**
  * A half as its owner sees it. Of the remote VPC only the id is shown until its owner has consented with a half of his
- * own (or is the same account), and never who he is (DESIGN §4).
+ * own (or is the same account), and never who he is (docs/jdcloud-api.md).
  */
 export function peeringView(region: RegionService, half: PeeringHalf): Static<typeof PeeringObject> {
   const { state } = region;

@@ -4,8 +4,11 @@ import { Ovsdb, type OvsdbPki } from './ovsdb.ts';
 export interface ChassisState {
   /** The configuration that it has installed. */
   readonly number: number;
-  /** How many configurations it is behind. */
-  readonly behind: number;
+  /**
+   * By how much the newest is younger than the one that it has installed, in milliseconds: numbers of configurations follow the
+   * clock. null: it has installed none.
+   */
+  readonly behind: number | null;
 }
 
 const patience = 3_000;
@@ -29,7 +32,8 @@ export class ChassisBook {
     return new Map(
       [...this.#south.rows('Chassis_Private').values()].flatMap((row): [string, ChassisState][] => {
         const [name, number] = [String(row['name']), Number(row['nb_cfg'])];
-        return known.has(name) ? [[name, { number, behind: Math.max(0, wanted - number) }]] : [];
+        const behind = number === 0 && wanted > 0 ? null : Math.max(0, wanted - number);
+        return known.has(name) ? [[name, { number, behind }]] : [];
       }),
     );
   }

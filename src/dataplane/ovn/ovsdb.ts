@@ -6,7 +6,6 @@
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext, TLSSocket } from 'node:tls';
-import { isDeepStrictEqual } from 'node:util';
 import { certificateProblem, contextOf, type OvsdbPki, pkiOptions } from './ovsdb-tls.ts';
 import {
   type ColumnType,
@@ -393,5 +392,3 @@ export class Ovsdb extends EventEmitter<{ changed: []; connected: []; lost: [pro
     for (const { reject } of this.#calls.values()) reject(new OvsdbError('unavailable', 'the client was closed', true));
   }
 }
-
-export const sameValue = (a: Value | undefined, b: Value | undefined): boolean => isDeepStrictEqual(a, b);

@@ -79,6 +79,9 @@ export function uuidOf(installationId: string, table: TableName, id: string): st
   const hex = digest(`${installationId}\n${table}\n${id}`);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
+/** What the rows of a subnet are called by, after what they are. */
+const segmentName = (vpcId: VpcId, { key }: Segment): string => `${vpcId}-${digest(`${vpcId}|${key}`).slice(0, 10)}`;
+const routerPortOf = (vpcId: VpcId, segment: Segment): string => `rp-${segmentName(vpcId, segment)}`;
 const hex4 = (n: number): string => n.toString(16).padStart(4, '0');
 
 /** The MAC of a VPC's port towards another; both by their numbers. */
@@ -146,10 +149,10 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
   const interfacePorts: string[] = [];
   for (const segment of segments) {
     const id = `${vpcId}|${segment.key}`;
-    const name = `${vpcId}-${digest(id).slice(0, 10)}`;
+    const [name, routerPort] = [segmentName(vpcId, segment), routerPortOf(vpcId, segment)];
     routerPorts.push(
       put('Logical_Router_Port', id, {
-        name: `rp-${name}`,
+        name: routerPort,
         mac: gatewayMac,
         networks: segment.gateways,
         peer: [],
@@ -162,7 +165,7 @@ export function rowsOf(input: RowsInput): readonly WantedRow[] {
         type: 'router',
         addresses: ['router'],
         port_security: [],
-        options: { 'router-port': `rp-${name}` },
+        options: { 'router-port': routerPort },
       }),
     ];
     for (const port of segment.interfaces) {
@@ -269,8 +272,7 @@ function routesOf(
       const port = segment?.interfaces.find(({ id }) => id === target.portId);
       const address = port?.addresses.find((one) => one.primary && familyOf(one.address) === familyOf(destination));
       if (segment === undefined || address === undefined) return nowhere;
-      const name = `${spec.vpcId}-${digest(`${spec.vpcId}|${segment.key}`).slice(0, 10)}`;
-      return { nexthop: address.address, port: [`rp-${name}`] };
+      return { nexthop: address.address, port: [routerPortOf(spec.vpcId, segment)] };
     }
     return nowhere;
   };

@@ -1,13 +1,13 @@
 /**
  * The agent's process. Started by `isthmus up` or systemd inside the private namespace, with few capabilities; see
- * `launch.ts`. Listens on two unix sockets and never on TCP.
+ * `ebpf-launch.ts`. Listens on two unix sockets and never on TCP.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { lockFile } from '../store/lock.ts';
-import { Agent } from './agent.ts';
+import { Agent } from './ebpf-agent.ts';
 import { DoorServer } from './server.ts';
 import { upUntilStopped } from './stopping.ts';
 

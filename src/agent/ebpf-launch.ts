@@ -25,7 +25,7 @@ export function prepareAgent(options: LaunchOptions): { readonly file: string; r
   mkdirSync(options.runDir, { recursive: true, mode: 0o755 });
   mountBpffs(join(options.runDir, 'bpf'));
   if (!existsSync(`/run/netns/${options.namespace}`)) createNamed(options.namespace);
-  const program = fileURLToPath(new URL('./main.ts', import.meta.url));
+  const program = fileURLToPath(new URL('./ebpf-main.ts', import.meta.url));
   return {
     file: 'nsenter',
     args: [
