@@ -181,6 +181,29 @@ test('one address that says nothing keeps nobody out, not even who calls from th
   assert.equal(gateway.connected().has('h1'), true);
 });
 
+test('of those that are turned away the log has a line a second, not one each; and why a host was', async (t) => {
+  const lines: { readonly msg: string; readonly why?: string; readonly subject?: string }[] = [];
+  const { address, authority, admit } = await start(t, (line) => lines.push(JSON.parse(line)));
+  const of = (text: RegExp) => lines.filter(({ msg }) => text.test(msg));
+  const credentials = await admit('h1');
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const certificate = certifyHost(makeAuthority(), 'h1', publicKey);
+  for (let n = 0; n < 5; n++) {
+    await Promise.all(
+      Array.from({ length: 8 }, async () => isCut(await dial(address, { key, certificate, authority }))),
+    );
+  }
+  const turnedAway = of(/turned away/);
+  assert.ok(turnedAway.length >= 1 && turnedAway.length < 40, `${turnedAway.length} lines`);
+  assert.equal(turnedAway[0]?.subject, 'CN=h1');
+  const socket = await dial(address, credentials);
+  socket.write('garbage\n');
+  assert.ok(await isCut(socket));
+  await until(() => of(/before it said hello/).length > 0);
+  assert.match(of(/before it said hello/)[0]?.why ?? '', /not JSON/);
+});
+
 test('two hundred silent connections of twelve addresses keep no host out, and no machine that joins', async (t) => {
   const { gateway, address, authority, admit, connected, invite } = await start(t);
   const credentials = await admit('h1');

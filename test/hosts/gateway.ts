@@ -17,13 +17,15 @@ import type { Ending } from '../wire/lab.ts';
 export const operator = { principal: { kind: 'operator' }, requestId: 'test' } as const;
 export const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
 
-export async function start(t: Ending) {
+/** @param heard called with each line of the gateway's log */
+export async function start(t: Ending, heard?: (line: string) => void) {
   const store = new SqliteStore(':memory:');
   const plane = new Reconciler(new FakeDriver(), { driftInterval: 0 });
   const region = await Region.start({ name: 'r', version: '0', store, plane });
   const gateway = new HostGateway();
+  const log = heard === undefined ? pino({ level: 'silent' }) : pino({}, { write: heard });
   const options = { host: '127.0.0.1', installationId: store.installationId, southbound: ['tcp:10.0.0.1:6642'] };
-  await gateway.open(region, { ...options, port: 0, log: pino({ level: 'silent' }) });
+  await gateway.open(region, { ...options, port: 0, log });
   t.after(async () => {
     await gateway.close();
     await region.close();

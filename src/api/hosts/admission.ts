@@ -15,6 +15,7 @@ import { FailedJoins } from './failed-joins.ts';
 import { authorityOf, type HostsRegion } from './hosts-region.ts';
 import { refused } from './refused-host.ts';
 import { sourceOf } from './source.ts';
+import { SparingLog } from './sparing-log.ts';
 
 /** A line of a request to join, in bytes. */
 const longestOfStranger = 4096;
@@ -33,10 +34,12 @@ export interface AdmissionOptions {
 
 export class Admission {
   readonly #options: AdmissionOptions;
+  readonly #refusals: SparingLog;
   readonly #failed = new FailedJoins();
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    this.#refusals = new SparingLog(options.log);
   }
 
   receive(socket: TLSSocket): void {
@@ -62,10 +65,9 @@ export class Admission {
   }
 
   async #try(params: Params<RegionCalls, 'join'>, from: string): Promise<Result<RegionCalls, 'join'>> {
-    const { log } = this.#options;
     const succeeded = this.#failed.begin(sourceOf(from));
     if (succeeded === null) {
-      log.warn({ from }, 'too many joins from there have failed');
+      this.#refusals.warn({ from }, 'too many joins from there have failed');
       throw new DriverError('not-supported', 'too many joins from this address have failed: try again in a minute');
     }
     const answer = await this.#join(params, from);
@@ -73,7 +75,7 @@ export class Admission {
       succeeded();
       return answer;
     }
-    log.warn({ from, code: answer.code }, 'a host may not join');
+    this.#refusals.warn({ from, code: answer.code }, 'a host may not join');
     if (answer.code === 'host-token-refused') throw refused(answer);
     // Of a store that is away nothing is learnt: it may be asked again, here or elsewhere.
     succeeded();

@@ -11,6 +11,7 @@ import { ListenError } from '../address.ts';
 import { type Authority, makeGateway } from './certificates.ts';
 import { Crowd } from './crowd.ts';
 import { sourceOf } from './source.ts';
+import { SparingLog } from './sparing-log.ts';
 
 /** Connections that have not said who they are yet, and how long one may take to, in milliseconds. */
 const mostPending = 128;
@@ -56,6 +57,7 @@ const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddr
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
+  readonly #log: SparingLog;
   /** Those that have not said who they are, by where they come from; and by their places. */
   readonly #pending = new Crowd<Socket>(mostPending, mostPendingOfOne);
   readonly #places = new Map<string, Socket>();
@@ -67,6 +69,7 @@ export class Door {
 
   private constructor(options: DoorOptions) {
     this.#options = options;
+    this.#log = new SparingLog(options.log);
     const { certificate, privateKey } = makeGateway(options.authority, options.installationId);
     this.#server = createServer(
       {
@@ -131,7 +134,7 @@ export class Door {
     const keyHash = keyHashOf(certificate.publicKey);
     if (host === null || !isKeyOf(host, keyHash)) {
       const { subject } = certificate;
-      this.#options.log.warn({ from: socket.remoteAddress, subject }, 'a host that is not known was turned away');
+      this.#log.warn({ from: socket.remoteAddress, subject }, 'a host that is not known was turned away');
       socket.destroy();
       return;
     }

@@ -16,6 +16,7 @@ import { authorityOf, type HostsRegion, isKeyOf } from './hosts-region.ts';
 import { Placement } from './placement.ts';
 import { Roster } from './roster.ts';
 import { Session } from './session.ts';
+import { SparingLog } from './sparing-log.ts';
 
 export interface GatewayOptions {
   readonly host: string;
@@ -61,7 +62,8 @@ export class HostGateway implements Hosts {
     const onConnected = (name: string): void => {
       for (const listener of this.#connectedListeners) listener(name);
     };
-    const session = { installationId, roster, placement, isKeyOf: known, onConnected, log };
+    const refusals = new SparingLog(log);
+    const session = { installationId, roster, placement, isKeyOf: known, onConnected, log, refusals };
     const door = await Door.open({
       installationId,
       ...{ host, port, log, authority: await authorityOf(region), isKeyOf: known },

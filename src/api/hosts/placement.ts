@@ -7,6 +7,7 @@ import type { InterfaceSpec } from '../../model/network-spec.ts';
 import type { HostsRegion } from './hosts-region.ts';
 import { refused } from './refused-host.ts';
 import type { Roster } from './roster.ts';
+import { SparingLog } from './sparing-log.ts';
 
 /** Between the word that a host may attach an interface and its word that it has, in milliseconds. */
 const reservation = 30_000;
@@ -30,12 +31,14 @@ interface Reservation {
 
 export class Placement {
   readonly #options: PlacementOptions;
+  readonly #log: SparingLog;
   readonly #reserved = new Map<PortId, Reservation>();
   /** What hosts are still to be asked to let go of. */
   readonly #lost = new Map<HostName, Set<PortId>>();
 
   constructor(options: PlacementOptions) {
     this.#options = options;
+    this.#log = new SparingLog(options.log);
   }
 
   /**
@@ -95,7 +98,7 @@ export class Placement {
    * keeps the interface: the same on every server, whatever it heard first. One that is away is settled when it is back.
    */
   settle(portIds: Iterable<PortId>): void {
-    const { roster, log } = this.#options;
+    const { roster } = this.#options;
     const lost = new Map<HostName, PortId[]>();
     for (const portId of portIds) {
       for (const host of roster.claimants(portId).slice(1)) {
@@ -105,7 +108,7 @@ export class Placement {
       }
     }
     for (const [host, own] of lost) {
-      log.warn({ host, portId: own[0], interfaces: own.length }, 'interfaces are attached on another host too');
+      this.#log.warn({ host, portId: own[0], interfaces: own.length }, 'interfaces are attached on another host too');
       void this.#takeOff(host, own);
     }
   }

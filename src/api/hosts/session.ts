@@ -7,6 +7,7 @@ import { type HostName, isId, type PortId } from '../../model/ids.ts';
 import type { Caller } from './door.ts';
 import type { Placement } from './placement.ts';
 import type { Roster } from './roster.ts';
+import type { SparingLog } from './sparing-log.ts';
 
 export interface SessionOptions {
   readonly installationId: string;
@@ -15,12 +16,14 @@ export interface SessionOptions {
   readonly isKeyOf: (host: HostName, keyHash: string) => boolean;
   readonly onConnected: (host: HostName) => void;
   readonly log: Logger;
+  readonly refusals: SparingLog;
 }
 
 export class Session {
   readonly #caller: Caller;
   readonly #options: SessionOptions;
   readonly #link: LinkToHost;
+  #heard = false;
 
   constructor(caller: Caller, options: SessionOptions) {
     this.#caller = caller;
@@ -32,6 +35,7 @@ export class Session {
       onEnd: (why) => {
         options.placement.ended(this);
         if (options.roster.disconnect(host, this.#link)) options.log.warn({ host, why }, 'a host is away');
+        else if (!this.#heard) options.refusals.warn({ host, why }, 'a host has ended before it said hello');
       },
     });
   }
@@ -63,6 +67,7 @@ export class Session {
     const { socket, host, greeted } = this.#caller;
     const { installationId, roster, placement, onConnected, log } = this.#options;
     greeted();
+    this.#heard = true;
     const facts = attachments.map(factFrom);
     roster.connect(host, this.#link, facts);
     placement.settle(new Set(facts.map(({ portId }) => portId)));
