@@ -30,6 +30,8 @@ interface Server {
   readonly options: UpOptions & { readonly runDir: string; readonly data: string };
   readonly service: Service;
   readonly admin: AdminClient;
+  /** Whether its next end is part of the story. */
+  readonly ending: { expected: boolean };
 }
 
 /** Speaks to one server, and to the next when that one cannot be reached. */
@@ -190,8 +192,10 @@ export async function clusterStage(say: (text: string) => void): Promise<Cluster
       const room = `nsenter -t ${process.pid} -n`;
       const [red] = all;
       const [server] = servers;
-      lines.push(`. ${join(home, 'red.env')}         # be red; blue and green have theirs`);
-      lines.push(`${room} bin/isthmus peering list   # in the namespace of the API servers`);
+      lines.push(`. ${join(home, 'blue.env')}        # be blue; red and green have theirs`);
+      lines.push(
+        `${room} bin/isthmus peering list   # in the namespace of the API servers: one that red left, one with green`,
+      );
       lines.push(`${room} bin/isthmus host list --socket ${server?.admin.path}`);
       lines.push(`${room} bin/isthmus doctor --run-dir ${server?.options.runDir}`);
       if (red !== undefined) {
@@ -232,8 +236,12 @@ async function startServer(
     hostsAdvertise: bed.control.map((one) => `${one}:${hostsPort}`).join(),
     ...{ runDir, data: join(runDir, 'data') },
   };
-  const service = await startService(options, (text) => say(`server ${n + 1}: ${text}`));
-  return { options, service, admin: new AdminClient({ socket: sockets(runDir).admin }) };
+  const ending = { expected: false };
+  const service = await startService(options, (text) => {
+    if (!ending.expected) say(`server ${n + 1}: ${text}`);
+    ending.expected = false;
+  });
+  return { options, service, ending, admin: new AdminClient({ socket: sockets(runDir).admin }) };
 }
 
 /** What is killed under traffic, in this order. */
@@ -271,8 +279,11 @@ function faultsOf(bed: ClusterBed, postgres: PostgresBed, servers: readonly Serv
       what: 'one API server',
       commands: true,
       begin: async () => {
-        const pid = servers[0]?.service.pids().region;
-        if (pid !== undefined) process.kill(pid, 'SIGKILL');
+        const [server] = servers;
+        const pid = server?.service.pids().region;
+        if (server === undefined || pid === undefined) return;
+        server.ending.expected = true;
+        process.kill(pid, 'SIGKILL');
       },
       // Its keeper has started it again by then.
       end: async () => {

@@ -92,6 +92,7 @@ export function register(program: Command): void {
       });
       onEnd(interrupt);
 
+      if (options.cluster === true) page.plain('Hosts, databases and servers start. It all takes about two minutes.');
       const stage = await setStage(options);
       try {
         page.title(stage.title, stage.description);
