@@ -138,13 +138,13 @@ export function toldBy(north: Dump, installationId: string): Told {
 
 /** How many rows each table of the northbound database should have, for rows that no line above tells of. */
 export const countsOf = (told: Told): { readonly [table: string]: number } => {
-  const inhabited = told.guards.filter((guard) => guard.includes('; 2 policies')).length;
+  const inhabited = told.guards.filter((guard) => guard.includes('; 3 policies')).length;
   return {
     Logical_Router_Port: told.switches.length + told.peerings.length,
     Logical_Switch_Port: told.switches.length + told.interfaces.length,
     Port_Group: told.routers.length,
-    ACL: 2 * told.routers.length,
-    Logical_Router_Policy: 2 * inhabited,
+    ACL: told.guards.flatMap((guard) => guard.match(/\d+ (drop|allow-stateless)/g) ?? []).length,
+    Logical_Router_Policy: 3 * inhabited,
     Address_Set: 2 * told.routers.length + 2 * inhabited,
   };
 };
@@ -173,14 +173,25 @@ export function toldOf(state: StateView): Told {
       const peers = connected.filter(({ localVpcId }) => localVpcId === id).map(({ remoteVpcId }) => remoteVpcId);
       const theirs = peers.flatMap((peer: VpcId) => state.get('vpc', peer)?.cidrs ?? []);
       const known = ports.flatMap(({ primary }) => primary).sort();
-      const sets = `reach ${[...cidrs, ...theirs].sort().join(' ')} fe80::/10, known ${known.join(' ')}`;
+      const sets = `reach ${[...cidrs, ...theirs].sort().join(' ')} , known ${known.join(' ')}`;
       const names = ports.map((port) => port.id).sort();
-      const policies = ports.length > 0 ? 2 : 0;
-      return `${id} ${names.join(' ')}: 1000 drop, 1001 allow-stateless; ${policies} policies; ${sets}`;
+      const policies = ports.length > 0 ? 3 : 0;
+      const own = hopsOf(state, id, cidrs).flatMap(() => ofHop);
+      const acls = ['1000 drop', '1001 allow-stateless', ...own].sort();
+      return `${id} ${names.join(' ')}: ${acls.join(', ')}; ${policies} policies; ${sets}`;
     }),
     strange: [],
   });
 }
+/** What stands at the next hop of a route: its own sources, its own ARP, nothing else. */
+const ofHop = ['1000 drop', '1001 allow-stateless', '1002 drop', '1003 allow-stateless', '998 drop'];
+/** Interfaces that are there and that rules which count lead to. */
+const hopsOf = (state: StateView, vpcId: VpcId, cidrs: readonly Prefix[]): readonly string[] => {
+  const rules = state.children('route-table', vpcId).flatMap((table) => table.rules);
+  const counting = rules.filter(({ destination }) => !cidrs.some((own) => contains(own, destination)));
+  const hops = counting.flatMap(({ nextHop }) => (nextHop.kind === 'interface' ? [nextHop.portId] : []));
+  return [...new Set(hops)].filter((portId) => state.get('interface', portId) !== undefined);
+};
 const range = ({ cidrs: [cidr] }: Subnet): Prefix => cidr as Prefix;
 
 /** Rules that count, and what of the VPC's own range no subnet answers for. */
