@@ -78,7 +78,9 @@ test('hosts join, carry workloads, and leave', { skip: cannotRun, timeout: 180_0
     await house.down();
     assert.match(ping(), / 0% packet loss/);
     await house.up();
-    await house.until('h1 is connected again', async () => (await house.host(1))?.connected === true);
+    for (const host of [1, 2]) {
+      await house.until(`h${host} is connected again`, async () => (await house.host(host))?.connected === true);
+    }
     assert.deepEqual((await house.host(1))?.workloads, [first]);
   });
 
