@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { isDone, turns } from '../../../test/wire/turns.ts';
 import type { VpcId } from '../../model/ids.ts';
 import { Fences } from './fences.ts';
 
@@ -48,18 +49,6 @@ class AskedHosts {
   }
 }
 
-const turns = async (): Promise<void> => {
-  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-};
-/** Whether a promise is settled by now. */
-async function isDone(promise: Promise<unknown>): Promise<boolean> {
-  let done = false;
-  void promise.then(() => {
-    done = true;
-  });
-  await turns();
-  return done;
-}
 function make(t: TestContext, hosts: AskedHosts, patience = hour, grace = 5): Fences {
   const fences = new Fences(hosts, patience, grace);
   t.after(() => fences.close());

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isDone, turns } from '../../../test/wire/turns.ts';
 import type { PortId } from '../../model/ids.ts';
 import type { InterfaceSpec } from '../../model/network-spec.ts';
 import { type AttachmentFact, DriverError } from '../driver.ts';
@@ -53,17 +54,6 @@ class ToldHosts {
     word.answer(error);
     await turns();
   }
-}
-const turns = async (): Promise<void> => {
-  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-};
-async function isDone(promise: Promise<unknown>): Promise<boolean> {
-  let done = false;
-  void promise.then(() => {
-    done = true;
-  });
-  await turns();
-  return done;
 }
 
 test('hosts are told at once, each one word after the other; the change is over when all are', async () => {
